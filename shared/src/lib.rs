@@ -1,0 +1,22 @@
+//! What client and server have in common. Pure: no sockets, files, clock, DOM, threads or global randomness.
+//!
+//! | module | what | who uses it |
+//! |---|---|---|
+//! | [`text`] | `RawText` -> `TokenIds`; files to labelled examples | client only (feature `client`) |
+//! | [`privacy`] | `TokenIds` -> `PrivatizedTokenIds`, the two mechanisms | client only (feature `client`) |
+//! | [`model`] | the transformer, split at a cut | both |
+//! | [`adapter`] | LoRA and PEFT files | server |
+//! | [`protocol`] | messages, frames, limits | both |
+//! | [`metrics`] | accuracy, macro-F1, confusion matrix | server |
+//!
+//! The promise is in the types: `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`; only the last has a
+//! way to the wire.
+
+pub mod adapter;
+pub mod metrics;
+pub mod model;
+#[cfg(feature = "client")]
+pub mod privacy;
+pub mod protocol;
+#[cfg(feature = "client")]
+pub mod text;

@@ -1,0 +1,317 @@
+//! The messages of `cutlayer.v1`, in the words of docs/protocol.md.
+//!
+//! These are wire types: twins of the domain types, never the domain types themselves. Nothing here can hold text or
+//! token ids. `codec` turns a message into a frame; `tensor` describes the raw bytes that follow a header.
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::Limits;
+use super::tensor::TensorDescriptor;
+
+/// The version that both sides state in their first message.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// The WebSocket subprotocol that both sides must name in the handshake.
+pub const SUBPROTOCOL: &str = "cutlayer.v1";
+
+/// A message from the client, with the raw bytes that follow its header.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ClientMessage {
+    /// Opens the session; must be first and only first.
+    Hello(Hello),
+    /// Stores examples; the payload holds their activations.
+    Upload(Upload),
+    /// Starts the fine-tuning run on everything that was uploaded.
+    Train(TrainSettings),
+    /// Holds the run after the current step.
+    Pause,
+    /// Goes on with a held run.
+    Continue,
+    /// Ends the run and keeps the best adapter so far.
+    Cancel,
+    /// Asks for class probabilities; the payload holds the activations.
+    Predict(Predict),
+    /// Ends the session; the server deletes what it stored for it.
+    Goodbye,
+}
+
+/// A message from the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ServerMessage {
+    /// Answers `Hello`.
+    Welcome(Welcome),
+    /// The examples of one `Upload` are on disk.
+    Acknowledged(Acknowledged),
+    /// The run has begun.
+    TrainStarted {
+        /// Optimizer steps in the whole run, if it is not stopped early.
+        steps_total: u32,
+    },
+    /// One optimizer step is done.
+    Step(StepReport),
+    /// One pass over the validation examples is done.
+    Validation(ValidationReport),
+    /// The run is held.
+    Paused,
+    /// The run goes on.
+    Continued,
+    /// The run is over; the adapter of `best_step` is the one that predicts.
+    TrainDone(TrainDone),
+    /// Answers `Predict`.
+    Prediction(Prediction),
+    /// Something was not accepted.
+    Refused(Refused),
+}
+
+/// What the client wants from this session. Every field that both sides must agree on is stated by both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// `PROTOCOL_VERSION` of the client.
+    pub protocol_version: u16,
+    /// The model's name in the server's catalogue.
+    pub model_id: String,
+    /// sha256 of the bottom artifact that the client runs.
+    pub bottom_sha256: [u8; 32],
+    /// Number of transformer blocks that the client runs.
+    pub cut: u32,
+    /// Number of classes of the task, at least 2.
+    pub n_classes: u32,
+    /// The adapter to train.
+    pub adapter: AdapterSettings,
+}
+
+/// The server's answer: the session's identity, and what it will accept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// `PROTOCOL_VERSION` of the server.
+    pub protocol_version: u16,
+    /// Names this session; known to this client only.
+    pub session_token: [u8; 16],
+    /// As in `Hello`.
+    pub model_id: String,
+    /// As in `Hello`.
+    pub bottom_sha256: [u8; 32],
+    /// As in `Hello`.
+    pub cut: u32,
+    /// Width of an activation.
+    pub d_model: u32,
+    /// What the server accepts.
+    pub limits: Limits,
+    /// What the server computes on, for the reader: `cpu` or the GPU adapter's name.
+    pub device: String,
+}
+
+/// The low-rank adapter of a session. Source: LoRA, arXiv 2106.09685, section 4.1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterSettings {
+    /// Inner dimension r of the two factors.
+    pub rank: u32,
+    /// The product is scaled by `alpha / rank`.
+    pub alpha: f32,
+    /// Probability of zeroing an input of the adapter in training.
+    pub dropout: f32,
+    /// Which projections of each block of the top have an adapter.
+    pub targets: Vec<AdapterTarget>,
+}
+
+/// A projection of a transformer block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AdapterTarget {
+    /// Attention, query.
+    Query,
+    /// Attention, key.
+    Key,
+    /// Attention, value.
+    Value,
+    /// Attention, output.
+    AttentionOutput,
+    /// Feed-forward, first.
+    FeedForwardUp,
+    /// Feed-forward, second.
+    FeedForwardDown,
+}
+
+/// Which part of the data an example belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Split {
+    /// Trains the adapter.
+    Train,
+    /// Measures it.
+    Validation,
+}
+
+/// What the server learns of an example beside its activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExampleHeader {
+    /// Chosen by the client, unique in the session, without meaning elsewhere.
+    pub example_id: u32,
+    /// Train or validation.
+    pub split: Split,
+    /// Class index below `n_classes`.
+    pub label: u32,
+    /// Rows of the payload that belong to this example, padding excluded.
+    pub seq_length: u16,
+}
+
+/// A batch of examples. The payload is `[sum of seq_length, d_model]`, examples in the order of `examples`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upload {
+    /// One header an example.
+    pub examples: Vec<ExampleHeader>,
+    /// Shape and dtype of the payload.
+    pub activations: TensorDescriptor,
+}
+
+/// The examples of the message with this sequence number are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Sequence number of the client's message.
+    pub sequence: u64,
+    /// Examples stored in the session so far.
+    pub examples_stored: u32,
+}
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSettings {
+    /// Passes over the training examples.
+    pub epochs: u32,
+    /// Examples an optimizer step.
+    pub batch_size: u32,
+    /// Peak learning rate, reached after the warm-up and decayed linearly to zero.
+    pub learning_rate: f32,
+    /// Share of all steps that warms up.
+    pub warmup_share: f32,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest L2 norm of all gradients together; 0 for no clipping.
+    pub gradient_norm_max: f32,
+    /// Weight of each class in the loss; empty for equal weights.
+    pub class_weights: Vec<f32>,
+    /// Validations without improvement after which the run stops; 0 for never.
+    pub patience: u32,
+    /// Validations an epoch.
+    pub validations_per_epoch: u32,
+}
+
+/// One optimizer step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// From 1.
+    pub step: u32,
+    /// From 1.
+    pub epoch: u32,
+    /// Mean cross-entropy of the batch, nats.
+    pub loss: f32,
+    /// Learning rate of this step.
+    pub learning_rate: f32,
+    /// Wall time of this step.
+    pub step_millis: u32,
+}
+
+/// One pass over the validation examples, computed where the labels are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ValidationReport {
+    /// After this step.
+    pub step: u32,
+    /// Mean cross-entropy, nats.
+    pub loss: f32,
+    /// Share of right answers.
+    pub accuracy: f32,
+    /// Unweighted mean of the classes' F1.
+    pub macro_f1: f32,
+    /// `confusion[truth * n_classes + answer]` = examples.
+    pub confusion: Vec<u32>,
+    /// Whether this is the best so far.
+    pub best: bool,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TrainDone {
+    /// Steps that were taken.
+    pub steps: u32,
+    /// The step whose adapter was kept.
+    pub best_step: u32,
+    /// Why the run ended.
+    pub reason: DoneReason,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DoneReason {
+    /// All epochs are done.
+    Finished,
+    /// `patience` ran out.
+    StoppedEarly,
+    /// The client cancelled.
+    Cancelled,
+}
+
+/// Asks for the class probabilities of some examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Predict {
+    /// Returned in the answer.
+    pub request_id: u32,
+    /// Rows of the payload that belong to each example.
+    pub seq_lengths: Vec<u16>,
+    /// Shape and dtype of the payload.
+    pub activations: TensorDescriptor,
+}
+
+/// Answers `Predict`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// As in `Predict`.
+    pub request_id: u32,
+    /// `probabilities[example * n_classes + class]`.
+    pub probabilities: Vec<f32>,
+}
+
+/// A message was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Sequence number of the message, if it had one.
+    pub sequence: Option<u64>,
+    /// Stable code for programs.
+    pub code: RefusalCode,
+    /// One sentence for people: what was expected and what came. Never holds data of the client.
+    pub sentence: String,
+    /// Whether the server closes the connection after this message.
+    pub closes: bool,
+}
+
+/// Why a message was not accepted. The numbers are part of the protocol (docs/protocol.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RefusalCode {
+    /// The frame is not a frame of this protocol.
+    MalformedFrame,
+    /// The two sides speak different versions.
+    WrongVersion,
+    /// The catalogue has no such model.
+    UnknownModel,
+    /// The bottom's sha256 is not the one that the server offers for this cut.
+    WrongBottom,
+    /// The server does not offer this cut.
+    UnknownCut,
+    /// A setting is outside what the server accepts.
+    BadSettings,
+    /// The message is not allowed in this phase of the session.
+    WrongPhase,
+    /// The sequence number is not the next one.
+    OutOfOrder,
+    /// The payload's shape or size is not what the header says or the model needs.
+    WrongShape,
+    /// The payload holds NaN or an infinity.
+    NotFinite,
+    /// The example id was used before.
+    DuplicateExample,
+    /// The label is not below `n_classes`.
+    BadLabel,
+    /// A named limit is exceeded.
+    LimitExceeded,
+    /// The server has no room now; try again later.
+    Busy,
+    /// The server failed; the client did nothing wrong.
+    Internal,
+}
