@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grow::vec_as_it_arrives;
 use super::limits::Limits;
 use super::tensor::TensorDescriptor;
 
@@ -111,6 +112,7 @@ pub struct AdapterSettings {
     /// Probability of zeroing an input of the adapter in training.
     pub dropout: f32,
     /// Which projections of each block of the top have an adapter.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub targets: Vec<AdapterTarget>,
 }
 
@@ -157,6 +159,7 @@ pub struct ExampleHeader {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Upload {
     /// One header an example.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub examples: Vec<ExampleHeader>,
     /// Shape and dtype of the payload.
     pub activations: TensorDescriptor,
@@ -187,6 +190,7 @@ pub struct TrainSettings {
     /// Largest L2 norm of all gradients together; 0 for no clipping.
     pub gradient_norm_max: f32,
     /// Weight of each class in the loss; empty for equal weights.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub class_weights: Vec<f32>,
     /// Validations without improvement after which the run stops; 0 for never.
     pub patience: u32,
@@ -221,6 +225,7 @@ pub struct ValidationReport {
     /// Unweighted mean of the classes' F1.
     pub macro_f1: f32,
     /// `confusion[truth * n_classes + answer]` = examples.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub confusion: Vec<u32>,
     /// Whether this is the best so far.
     pub best: bool,
@@ -254,6 +259,7 @@ pub struct Predict {
     /// Returned in the answer.
     pub request_id: u32,
     /// Rows of the payload that belong to each example.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub seq_lengths: Vec<u16>,
     /// Shape and dtype of the payload.
     pub activations: TensorDescriptor,
@@ -265,6 +271,7 @@ pub struct Prediction {
     /// As in `Predict`.
     pub request_id: u32,
     /// `probabilities[example * n_classes + class]`.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
     pub probabilities: Vec<f32>,
 }
 

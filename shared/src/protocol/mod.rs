@@ -1,9 +1,26 @@
 //! `cutlayer.v1`: what crosses the wire, documented byte by byte in docs/protocol.md.
 //!
-//! `message` holds the words, `tensor` the raw numbers behind them, `limits` what is too much, and `codec` turns
-//! all of it into frames and back. Nothing here knows sockets, models or text.
+//! | file | what |
+//! |---|---|
+//! | [`message`] | the words: twins of the domain types |
+//! | [`phase`] | which word is allowed when |
+//! | [`tensor`], `numbers` | the raw numbers behind a header: where they lie, how they read |
+//! | [`examples`] | whether a header, its payload and the session agree |
+//! | [`settings`], [`limits`] | what is too much |
+//! | [`refusal`] | what the other side is told when something is not accepted |
+//! | [`codec`] | all of it as frames, and back |
+//!
+//! Nothing here knows sockets, models or text.
 
 pub mod codec;
+mod codec_error;
+pub mod examples;
+mod grow;
+mod interval;
 pub mod limits;
 pub mod message;
+mod numbers;
+pub mod phase;
+pub mod refusal;
+pub mod settings;
 pub mod tensor;

@@ -1,0 +1,68 @@
+//! Which message of a client is allowed when: the one table that both halves of a session obey.
+//!
+//! The phases follow the server's messages, so both sides pass through them in the same order, the
+//! client a little later. What makes a phase end is in docs/protocol.md and in the two sessions.
+
+use super::message::ClientMessage;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Until `Welcome`.
+    Handshake,
+    /// Until `TrainStarted`: examples come in.
+    Collecting,
+    /// Until `Paused` or `TrainDone`: a run goes on.
+    Training,
+    /// Until `Continued` or `TrainDone`: a run is held.
+    Held,
+    /// After `TrainDone`: there is an adapter that predicts.
+    Trained,
+}
+
+impl Phase {
+    /// Every phase, in the order of the documentation's table.
+    pub const ALL: [Self; 5] = [
+        Self::Handshake,
+        Self::Collecting,
+        Self::Training,
+        Self::Held,
+        Self::Trained,
+    ];
+
+    /// Tells whether the client may send this message now.
+    pub fn allows(self, message: &ClientMessage) -> bool {
+        match message {
+            ClientMessage::Hello(_) => self == Self::Handshake,
+            ClientMessage::Upload(_) => self == Self::Collecting,
+            ClientMessage::Train(_) => matches!(self, Self::Collecting | Self::Trained),
+            ClientMessage::Pause => self == Self::Training,
+            ClientMessage::Continue => self == Self::Held,
+            ClientMessage::Cancel => matches!(self, Self::Training | Self::Held),
+            ClientMessage::Predict(_) => self == Self::Trained,
+            ClientMessage::Goodbye => self != Self::Handshake,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_steered_only_while_there_is_one() {
+        let allowed = |message: &ClientMessage| -> Vec<Phase> {
+            Phase::ALL
+                .into_iter()
+                .filter(|phase| phase.allows(message))
+                .collect()
+        };
+        assert_eq!(allowed(&ClientMessage::Pause), [Phase::Training]);
+        assert_eq!(allowed(&ClientMessage::Continue), [Phase::Held]);
+        assert_eq!(
+            allowed(&ClientMessage::Cancel),
+            [Phase::Training, Phase::Held]
+        );
+        assert_eq!(allowed(&ClientMessage::Goodbye), Phase::ALL[1..]);
+    }
+}
