@@ -39,7 +39,12 @@ HEADS = {"bert": ["classifier"], "roberta": ["classifier"], "distilbert": ["pre_
 def adapted_model(directory, rank, attention):
     """Loads the base model and adds the adapter; eval mode switches every dropout off and changes nothing else."""
     model = AutoModelForSequenceClassification.from_pretrained(
-        directory, num_labels=NUM_LABELS, attn_implementation=attention, dtype=torch.float32, local_files_only=True
+        directory,
+        num_labels=NUM_LABELS,
+        attn_implementation=attention,
+        dtype=torch.float32,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,  # a head for another number of classes is replaced
     )
     family = model.config.model_type
     config = peft.LoraConfig(
