@@ -85,6 +85,7 @@ def millis_of(work, repetitions, warmup):
 
 def measure(args, attention):
     """Returns the record of one kind of attention."""
+    load_average = os.getloadavg()[0]  # of other programs, before ours adds to it
     torch.manual_seed(SEED)
     model = adapted_model(args.model, args.rank, attention)
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -105,9 +106,11 @@ def measure(args, attention):
         "rank": args.rank,
         "trainable_parameters": sum(p.numel() for p in trainable),
         "step_millis_median": round(statistics.median(step_millis), 2),
+        "step_millis_min": round(min(step_millis), 2),
         "step_millis": [round(millis, 2) for millis in step_millis],
         "forward_millis_median": round(statistics.median(forward_millis), 2),
         "threads": torch.get_num_threads(),
+        "load_average_before": round(load_average, 2),
     }
 
 
