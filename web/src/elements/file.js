@@ -1,0 +1,94 @@
+/** Step 1: a drop zone, a button and the sample reviews. */
+
+import { h, setText, show, View } from "../dom.js";
+import { bytes } from "../format.js";
+
+const SAMPLE_ADDRESS = "./sample/reviews.tsv";
+
+class FilePicker extends View {
+  build() {
+    this.input = h("input", {
+      type: "file",
+      id: "file-input",
+      class: "sr-only",
+      accept: ".csv,.tsv,.jsonl,.ndjson,.txt,text/csv,text/tab-separated-values,text/plain",
+      "data-testid": "file-input",
+      "aria-describedby": "file-promise file-formats",
+      onchange: () => this.take(this.input.files),
+    });
+    this.sample = h(
+      "button",
+      { type: "button", class: "button button-quiet", "data-testid": "sample-button", hidden: true, onclick: () => this.openSample() },
+      "Use the sample reviews",
+    );
+    this.zone = h(
+      "div",
+      { class: "drop" },
+      h("p", { class: "drop-title", id: "file-promise" }, "Your file stays in this tab."),
+      h("p", { class: "hint", id: "file-formats" }, "CSV, TSV, JSONL or plain text, one example per line, with a column of labels."),
+      h("div", { class: "buttons" }, this.input, h("label", { class: "button", for: "file-input" }, "Choose a file"), this.sample),
+      h("p", { class: "hint drop-hint" }, "or drop it here"),
+    );
+    this.zone.addEventListener("dragover", () => this.zone.classList.add("is-over"));
+    this.zone.addEventListener("dragleave", () => this.zone.classList.remove("is-over"));
+    this.zone.addEventListener("drop", (/** @type {DragEvent} */ event) => {
+      this.zone.classList.remove("is-over");
+      if (!this.locked) this.take(event.dataTransfer?.files ?? null);
+    });
+    this.current = h("p", { class: "file-current" });
+    this.startOver = h(
+      "button",
+      { type: "button", class: "button button-quiet", onclick: () => this.ask("start_over") },
+      "Start over with another file",
+    );
+    this.lock = h(
+      "div",
+      { class: "locked-note" },
+      h("p", { class: "hint" }, "File, columns and protection are fixed now, because examples have been sent."),
+      this.startOver,
+    );
+    this.append(this.zone, this.current, this.lock);
+    this.findSample();
+  }
+
+  async findSample() {
+    try {
+      const answer = await fetch(SAMPLE_ADDRESS, { method: "HEAD" });
+      show(this.sample, answer.ok);
+    } catch {
+      show(this.sample, false);
+    }
+  }
+
+  openSample() {
+    const arrayBuffer = async () => {
+      const answer = await fetch(SAMPLE_ADDRESS);
+      if (!answer.ok) throw new Error("The sample is not there.");
+      return answer.arrayBuffer();
+    };
+    this.ask("open_file", { name: "reviews.tsv", size: 0, arrayBuffer });
+  }
+
+  /** @param {FileList|null} files */
+  take(files) {
+    if (files && files.length > 0) this.ask("open_file", files[0]);
+    this.input.value = "";
+  }
+
+  /** @param {import("../state.js").State} state */
+  render({ file, released, phase, missing }) {
+    this.locked = released || missing.length > 0;
+    show(this.zone, !released);
+    show(this.lock, released);
+    this.input.disabled = this.locked;
+    this.sample.disabled = this.locked;
+    this.startOver.disabled = !["done", "privacy", "error"].includes(phase);
+    show(this.current, file !== null);
+    if (file === null) return;
+    const size = file.bytes > 0 ? `, ${bytes(file.bytes)}` : "";
+    const wait = phase === "loading" ? " (waiting for the model)" : file.read || phase === "error" ? "" : " (reading …)";
+    setText(this.current, `${file.name}${size}${wait}`);
+  }
+}
+
+customElements.define("cl-file", FilePicker);

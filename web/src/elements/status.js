@@ -1,0 +1,136 @@
+/** Loading, device, connection: everything about the client that is not about the data. */
+
+import { failureBox, h, setText, show, View } from "../dom.js";
+import { bytes, count } from "../format.js";
+import { LOADING_STAGES } from "../sentences.js";
+import { isBusy } from "../state.js";
+
+class Status extends View {
+  build() {
+    this.banner = h("div", { class: "banner" });
+    this.rows = LOADING_STAGES.map(({ stage, name }) => {
+      const detail = h("span", { class: "stage-detail" });
+      const bar = h("progress", { "aria-label": name });
+      return { stage, detail, bar, row: h("li", {}, h("span", {}, name), bar, detail) };
+    });
+    this.loading = h(
+      "div",
+      { class: "card loading" },
+      h("h2", { class: "card-title" }, "Getting the model ready"),
+      h("ul", { class: "stages" }, ...this.rows.map(({ row }) => row)),
+      h("p", { class: "hint" }, "You can choose your file meanwhile; it is read as soon as the model is ready."),
+    );
+    this.device = h("p", { class: "device" });
+    this.notice = h("p", { class: "box box-notice", "data-testid": "notice", role: "status" });
+    this.form = this.buildForm();
+    this.details = h("details", { class: "settings" }, h("summary", {}, "Model and device"), this.form);
+    this.ready = h("div", { class: "ready" }, this.device, this.notice, this.details);
+    this.append(this.banner, this.loading, this.ready);
+  }
+
+  buildForm() {
+    this.deviceChoice = choice(["auto", "gpu", "cpu"], ["Automatic", "GPU (WebGPU)", "CPU"]);
+    this.cutChoice = h("select", {});
+    this.precisionChoice = choice(["f16", "f32"], ["16 bit (smaller download)", "32 bit"]);
+    this.fields = h(
+      "fieldset",
+      { class: "fields" },
+      h("legend", { class: "sr-only" }, "Model and device"),
+      h("label", {}, "Device", this.deviceChoice),
+      h("label", {}, "Blocks that run in this tab (cut)", this.cutChoice),
+      h("label", {}, "Weights", this.precisionChoice),
+    );
+    this.fields.addEventListener("change", () => {
+      this.ask("settings", {
+        device: this.deviceChoice.value,
+        precision: this.precisionChoice.value,
+        cut: this.cutChoice.value === "" ? null : Number(this.cutChoice.value),
+      });
+    });
+    this.model = h("p", { class: "hint" });
+    return h("div", {}, this.model, this.fields);
+  }
+
+  /** @param {import("../state.js").State} state */
+  render(state) {
+    this.renderBanner(state);
+    show(this.loading, state.phase === "loading");
+    if (state.phase === "loading") this.renderLoading(state);
+    show(this.ready, state.device !== null && state.phase !== "loading");
+    this.renderReady(state);
+  }
+
+  /** @param {import("../state.js").State} state */
+  renderBanner({ failure, missing }) {
+    const isNew = [this.changed("failure", failure), this.changed("missing", missing)].includes(true);
+    if (!isNew) return;
+    if (missing.length > 0) {
+      const sentence = `This browser lacks ${missing.join(" and ")}, which this page needs.`;
+      const advice = "Please use a current Chrome, Edge, Firefox or Safari.";
+      this.banner.replaceChildren(
+        failureBox({ place: "connect", name: "Unsupported", sentence, advice, fatal: true }),
+      );
+    } else if (failure?.fatal) {
+      const again = h("button", { type: "button", class: "button", onclick: () => this.ask("connect") }, "Connect again");
+      const box = failureBox(failure);
+      box.append(h("p", { class: "hint" }, "Your file and everything you entered are still here."), again);
+      this.banner.replaceChildren(box);
+    } else {
+      this.banner.replaceChildren();
+    }
+  }
+
+  /** @param {import("../state.js").State} state */
+  renderLoading({ loading, loadingStage }) {
+    const current = LOADING_STAGES.findIndex(({ stage }) => stage === loadingStage);
+    /** @type {any[]} */ (this.rows).forEach(({ stage, row, bar, detail }, index) => {
+      const known = loading[stage];
+      const isDone = index < current;
+      row.className = isDone ? "is-done" : index === current ? "is-current" : "";
+      show(bar, index === current);
+      if (known && known.bytesTotal > 0) {
+        bar.max = known.bytesTotal;
+        bar.value = known.bytes;
+      } else bar.removeAttribute("value");
+      setText(detail, stageDetail(known, isDone, index === current));
+    });
+  }
+
+  /** @param {import("../state.js").State} state */
+  renderReady({ device, catalogue, settings, phase, released }) {
+    if (device === null || catalogue === null) return;
+    const model = catalogue.models.find(({ model_id }) => model_id === catalogue.model_id);
+    const kind = device.kind === "webgpu" ? "GPU" : "CPU";
+    setText(this.device, `Ready: ${catalogue.model_id}, on the ${kind} of this device (${device.name}).`);
+    setText(this.notice, device.notice ?? "");
+    show(this.notice, device.notice !== null && device.notice !== "");
+    this.fields.disabled = isBusy(phase) || released;
+    this.deviceChoice.value = settings.device;
+    this.precisionChoice.value = settings.precision;
+    if (!model) return;
+    if (this.changed("catalogue", catalogue)) {
+      this.cutChoice.replaceChildren(
+        ...model.cuts.map((cut) => h("option", { value: cut }, cut === 0 ? "0: embeddings only" : count(cut, "block"))),
+      );
+    }
+    this.cutChoice.value = String(catalogue.cut);
+    const size = `${count(model.n_layers, "block")}, ${count(model.d_model, "number")} per token`;
+    const lock = released ? " Fixed, because examples have been sent." : "";
+    setText(this.model, `${catalogue.model_id} (${model.family}): ${size}.${lock}`);
+  }
+}
+
+/** @param {string[]} values @param {string[]} names */
+function choice(values, names) {
+  return h("select", {}, ...values.map((value, index) => h("option", { value }, names[index])));
+}
+
+/** @param {{ bytes: number, bytesTotal: number }|undefined} known @param {boolean} isDone @param {boolean} isCurrent */
+function stageDetail(known, isDone, isCurrent) {
+  if (isDone) return known && known.bytesTotal > 0 ? `Done, ${bytes(known.bytesTotal)}` : "Done";
+  if (!isCurrent) return "Waiting";
+  if (known && known.bytesTotal > 0) return `${bytes(known.bytes)} of ${bytes(known.bytesTotal)}`;
+  return known && known.bytes > 0 ? bytes(known.bytes) : "In progress";
+}
+
+customElements.define("cl-status", Status);

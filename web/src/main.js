@@ -1,0 +1,125 @@
+/** The page: connects the elements, the state and the controller. Everything else is elsewhere. */
+
+import "./elements/chart.js";
+import "./elements/dataset.js";
+import "./elements/file.js";
+import "./elements/predict.js";
+import "./elements/preview.js";
+import "./elements/privacy.js";
+import "./elements/progress.js";
+import "./elements/result.js";
+import "./elements/status.js";
+import "./elements/steps.js";
+import "./elements/train.js";
+import { createController } from "./controller.js";
+import { missingFeatures } from "./support.js";
+import { percent } from "./format.js";
+import { announcement } from "./sentences.js";
+import { needsReconnect, parseHash, printHash } from "./settings.js";
+import { initialState, isBusy, reduce, wantedFrom } from "./state.js";
+
+/** A screen reader hears progress at most this often. */
+const ANNOUNCE_MILLIS_MIN = 10_000;
+/** The page is drawn at most this often. */
+const RENDER_MILLIS_MIN = 40;
+
+let state = initialState(parseHash(location.hash));
+let renderTimer = 0;
+let announcedAt = -Infinity;
+let announcedPhase = "";
+
+const views = [...document.querySelectorAll("*")].filter((node) => node.localName.startsWith("cl-"));
+const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer"));
+
+/** @param {any} event */
+function dispatch(event) {
+  state = reduce(state, { ...event, at: performance.now() });
+  document.documentElement.dataset.phase = state.phase;
+  if (renderTimer === 0) renderTimer = window.setTimeout(render, RENDER_MILLIS_MIN);
+}
+
+function render() {
+  renderTimer = 0;
+  for (const view of views) /** @type {any} */ (view).render(state);
+  document.title = title();
+  history.replaceState(null, "", printHash(state.settings) || location.pathname + location.search);
+  announce();
+}
+
+function title() {
+  const { run, phase } = state;
+  if (phase === "paused") return "Paused · Cutlayer";
+  if (phase === "training" && run && run.stepsTotal > 0) return `${percent(run.step / run.stepsTotal)} · Cutlayer`;
+  return phase === "done" ? "Trained · Cutlayer" : "Cutlayer";
+}
+
+function announce() {
+  const now = performance.now();
+  if (state.phase === announcedPhase && (!isBusy(state.phase) || now - announcedAt < ANNOUNCE_MILLIS_MIN)) return;
+  announcedPhase = state.phase;
+  announcedAt = now;
+  announcer.textContent = announcement(state);
+}
+
+const controller = createController({
+  dispatch,
+  getState: () => state,
+  startWorker: () => /** @type {any} */ (new Worker(new URL("./worker.js", import.meta.url), { type: "module" })),
+  origin: location.origin,
+});
+
+/** @param {import("./settings.js").Settings} settings */
+function changeSettings(settings) {
+  const reconnect = needsReconnect(state.settings, settings);
+  const { mechanism, protection } = state.settings;
+  const protect = settings.mechanism !== mechanism || settings.protection !== protection;
+  dispatch({ type: "settings_changed", settings });
+  if (reconnect) controller.connect();
+  else if (protect) controller.setPrivacy(wantedFrom(settings, null));
+}
+
+/** What the elements may ask for. @type {Record<string, (value: any) => void>} */
+const ACTIONS = {
+  connect: () => controller.connect(),
+  start_over: () => controller.startOver(),
+  open_file: (file) => controller.openFile(file),
+  choose_columns: (columns) => controller.chooseColumns(columns),
+  set_privacy: (wanted) => controller.setPrivacy(wanted),
+  settings: (change) => changeSettings({ ...state.settings, ...change }),
+  train: (options) => controller.train(options),
+  pause: () => controller.pause(),
+  resume: () => controller.resume(),
+  stop: () => controller.stop(),
+  predict: (texts) => controller.predict(texts),
+};
+
+document.addEventListener("ask", (event) => {
+  const { action, value } = /** @type {CustomEvent} */ (event).detail;
+  ACTIONS[action](value);
+});
+
+// The address carries settings, so links inside the page move the focus instead of changing it.
+document.addEventListener("click", (event) => {
+  const link = event.target instanceof Element ? event.target.closest('a[href^="#"]') : null;
+  if (link === null) return;
+  event.preventDefault();
+  const target = document.getElementById((link.getAttribute("href") ?? "").slice(1));
+  target?.focus({ preventScroll: true });
+  target?.scrollIntoView({ block: "start" });
+});
+
+// A file dropped beside the drop zone must not replace the page.
+for (const type of ["dragover", "drop"]) window.addEventListener(type, (event) => event.preventDefault());
+
+window.addEventListener("hashchange", () => {
+  if (!state.released && !isBusy(state.phase)) changeSettings(parseHash(location.hash));
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (isBusy(state.phase)) event.preventDefault();
+});
+
+const missing = missingFeatures();
+render();
+if (missing.length > 0) dispatch({ type: "unsupported", missing });
+else controller.connect();

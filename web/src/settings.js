@@ -1,0 +1,98 @@
+/** The settings that live in the address (`#device=cpu&cut=1`), so that a link or a test can carry them. Pure. */
+
+/**
+ * @typedef {object} Settings
+ * @property {import("./contract.js").DeviceChoice} device
+ * @property {number|null} cut null: what the server proposes
+ * @property {import("./contract.js").Precision} precision
+ * @property {import("./contract.js").Mechanism} mechanism
+ * @property {number} protection 0..1; in the address in percent
+ */
+
+/** @type {Readonly<Settings>} */
+export const DEFAULT_SETTINGS = Object.freeze({
+  device: "auto",
+  cut: null,
+  precision: "f16",
+  mechanism: "token",
+  protection: 0.5,
+});
+
+const CUT_MAX = 255;
+
+/**
+ * Reads settings from an address; what is missing or not allowed keeps its default.
+ * @param {string} hash
+ * @returns {Settings}
+ */
+export function parseHash(hash) {
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  return {
+    device: oneOf(given.get("device"), ["auto", "cpu", "gpu"], DEFAULT_SETTINGS.device),
+    cut: integer(given.get("cut"), CUT_MAX),
+    precision: oneOf(given.get("precision"), ["f16", "f32"], DEFAULT_SETTINGS.precision),
+    mechanism: oneOf(given.get("mechanism"), ["token", "vector", "none"], DEFAULT_SETTINGS.mechanism),
+    protection: percentage(given.get("protection"), DEFAULT_SETTINGS.protection),
+  };
+}
+
+/**
+ * Writes settings as an address; defaults are left out.
+ * @param {Settings} settings
+ */
+export function printHash(settings) {
+  const parts = new URLSearchParams();
+  if (settings.device !== DEFAULT_SETTINGS.device) parts.set("device", settings.device);
+  if (settings.cut !== null) parts.set("cut", String(settings.cut));
+  if (settings.precision !== DEFAULT_SETTINGS.precision) parts.set("precision", settings.precision);
+  if (settings.mechanism !== DEFAULT_SETTINGS.mechanism) parts.set("mechanism", settings.mechanism);
+  if (settings.protection !== DEFAULT_SETTINGS.protection) {
+    parts.set("protection", String(Math.round(settings.protection * 100)));
+  }
+  const text = parts.toString();
+  return text === "" ? "" : `#${text}`;
+}
+
+/**
+ * Says whether a change of settings needs a new connection.
+ * @param {Settings} before
+ * @param {Settings} after
+ */
+export function needsReconnect(before, after) {
+  return (
+    before.device !== after.device ||
+    before.cut !== after.cut ||
+    before.precision !== after.precision
+  );
+}
+
+/**
+ * @template {string} T
+ * @param {string|null} value
+ * @param {T[]} allowed
+ * @param {T} fallback
+ * @returns {T}
+ */
+function oneOf(value, allowed, fallback) {
+  return allowed.find((each) => each === value) ?? fallback;
+}
+
+/**
+ * @param {string|null} value
+ * @param {number} max
+ */
+function integer(value, max) {
+  if (value === null || !/^\d{1,3}$/.test(value)) return null;
+  const parsed = Number(value);
+  return parsed <= max ? parsed : null;
+}
+
+/**
+ * @param {string|null} value
+ * @param {number} fallback
+ */
+function percentage(value, fallback) {
+  if (value === null || !/^\d{1,3}$/.test(value)) return fallback;
+  const parsed = Number(value);
+  return parsed <= 100 ? parsed / 100 : fallback;
+}
