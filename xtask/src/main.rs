@@ -1,1 +1,103 @@
-fn main(){}
+//! Every command that a developer, a user on a fresh machine or CI runs: `cargo xtask ...`.
+//!
+//! It runs the other rooms as programs and depends on none of them, so that it is built in seconds. Each step
+//! prints what it does, says "already done" when there is nothing to do, and how long it took; each failure ends
+//! with one sentence that says what to install or to do.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "printing to a person is what this program does"
+)]
+
+mod assets;
+mod bench;
+mod browser;
+mod check;
+mod ignored;
+mod page;
+mod report;
+mod serve;
+mod shell;
+mod step;
+mod system;
+mod test;
+mod toolchain;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, serves and tests Cutlayer.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds everything, brings the model and the demo reviews, and serves the page on loopback.
+    Serve(serve::Args),
+    /// Runs every test, in a real browser too; `.ci/run` calls exactly this.
+    Test(test::Args),
+    /// Runs formatting, spelling, dependency rules, clippy, doc links and the tests, cheapest first.
+    Check(check::Args),
+    /// Measures Cutlayer beside a peer in the same run.
+    Bench(bench::Args),
+    /// Builds the browser client and the page, and prints their sizes.
+    Wasm,
+    /// Brings the models and the demo reviews into the cache and checks their sha256.
+    Fetch,
+    /// Waits until the daemon listens, prints the address and opens a browser (used by `serve`).
+    #[command(hide = true)]
+    Announce(serve::AnnounceArgs),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // The causes first, the sentence that says what to do last.
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    if let Command::Announce(args) = &cli.command {
+        return serve::announce(args);
+    }
+    let workspace = Workspace::locate()?;
+    match cli.command {
+        Command::Serve(args) => serve::run(&workspace, &args),
+        Command::Test(args) => test::run(&workspace, &args),
+        Command::Check(args) => check::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Wasm => wasm::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Command::Fetch => assets::fetch(&workspace, assets::ALL).map(|()| ExitCode::SUCCESS),
+        Command::Announce(args) => serve::announce(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Breaks when two options of a command collide or a default does not parse.
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

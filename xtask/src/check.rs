@@ -1,0 +1,167 @@
+//! `cargo xtask check`: what CI holds, cheapest first, then the tests.
+//!
+//! The walls between the rooms are tidy tests in the `tests` package, so they run with the tests.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::report::{Outcome, Report};
+use crate::shell;
+use crate::step::Step;
+use crate::test;
+use crate::toolchain::WasmToolchain;
+use crate::wasm;
+use crate::workspace::Workspace;
+
+/// The spelling checker and the version that `--install` brings.
+const TYPOS: Tool = Tool {
+    name: "typos",
+    package: "typos-cli",
+    version: "1.52.0",
+};
+
+/// The checker of licences, advisories and banned crates.
+const DENY: Tool = Tool {
+    name: "cargo-deny",
+    package: "cargo-deny",
+    version: "0.20.2",
+};
+
+/// Options of `check`.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Args {
+    /// Installs typos and cargo-deny into the cache when they are missing.
+    #[arg(long)]
+    install: bool,
+    /// Leaves out the tests that need a wasm build, a browser or a GPU driver.
+    #[arg(long)]
+    quick: bool,
+}
+
+struct Tool {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+/// Runs every check, then the tests, and fails when one of them failed.
+///
+/// # Errors
+/// Never for a failed check, which the exit code says.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let mut report = Report::default();
+    check(&mut report, "formatting", || {
+        shell::run(
+            workspace.cargo("fmt").args(["--all", "--check"]),
+            "Formatting differs: run `cargo fmt --all`.",
+        )
+    });
+    check_with(&mut report, workspace, args, &TYPOS, |typos| {
+        shell::run(
+            std::process::Command::new(typos).current_dir(&workspace.root),
+            "Words are misspelt: run `typos --write-changes`, or allow them in typos.toml.",
+        )
+    });
+    check_with(&mut report, workspace, args, &DENY, |deny| {
+        shell::run(
+            std::process::Command::new(deny)
+                .current_dir(&workspace.root)
+                .args(["check", "--hide-inclusion-graph"]),
+            "A dependency breaks a rule of deny.toml: replace it, or write down there why it may stay.",
+        )
+    });
+    check(&mut report, "clippy", || clippy(workspace));
+    check(&mut report, "clippy for wasm", || clippy_wasm(workspace));
+    check(&mut report, "doc links", || {
+        shell::run(
+            workspace
+                .cargo("doc")
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .args(["--release", "--no-deps", "--workspace"]),
+            "A link in the docs is broken: fix it.",
+        )
+    });
+    let tests = test::run(workspace, &test::Args { quick: args.quick })?;
+    println!("\nChecks before the tests:\n{report}");
+    Ok(match report.is_green() {
+        true => tests,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    shell::run(
+        workspace
+            .cargo("clippy")
+            .args(["--release", "--workspace", "--all-targets"])
+            .args(["--", "-D", "warnings"]),
+        "Clippy complains: fix what it says above.",
+    )
+}
+
+/// Runs clippy on the browser client with a configuration of its own: what panics or is absent in a tab.
+fn clippy_wasm(workspace: &Workspace) -> Result<()> {
+    let toolchain = WasmToolchain::ensure(workspace)?;
+    if !toolchain.has_clippy() {
+        return Err(anyhow!(
+            "Debian's rustc-web has no clippy: run `rustup target add wasm32-unknown-unknown`."
+        ));
+    }
+    shell::run(
+        toolchain
+            .cargo(workspace, "clippy")
+            .env("CLIPPY_CONF_DIR", workspace.root.join("xtask/clippy-wasm"))
+            .args(["--package", "client-wasm", "--lib", "--tests"])
+            .args(["--", "-D", "warnings"]),
+        "Clippy complains about the browser client: fix what it says above.",
+    )
+}
+
+fn check(report: &mut Report, name: &'static str, work: impl FnOnce() -> Result<()>) {
+    let step = Step::start(name);
+    match work() {
+        Ok(()) => {
+            let took = step.done("ok");
+            report.add(name, took, Outcome::Passed(String::new()));
+        }
+        Err(error) => {
+            let took = step.done(format_args!("FAILED: {error}"));
+            report.add(name, took, Outcome::Failed(error.to_string()));
+        }
+    }
+}
+
+/// Runs a check with a tool that is not part of Rust, where the tool is there or may be installed.
+fn check_with(
+    report: &mut Report,
+    workspace: &Workspace,
+    args: &Args,
+    tool: &Tool,
+    work: impl FnOnce(&std::path::Path) -> Result<()>,
+) {
+    let find = || {
+        let cached = workspace.tools().join("bin").join(tool.name);
+        cached
+            .is_file()
+            .then_some(cached)
+            .or_else(|| shell::find(tool.name))
+    };
+    if find().is_none() && args.install {
+        check(report, tool.package, || {
+            wasm::install(workspace, tool.package, tool.version)
+        });
+    }
+    match find() {
+        Some(path) => check(report, tool.name, || work(&path)),
+        None => {
+            let reason = format!(
+                "Run `cargo install {} --version {}`, or this command with --install.",
+                tool.package, tool.version
+            );
+            println!("==> {}\n    skipped: {reason}", tool.name);
+            report.add(tool.name, Duration::ZERO, Outcome::Skipped(reason));
+        }
+    }
+}
