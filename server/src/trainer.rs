@@ -71,6 +71,14 @@ pub struct TrainerError;
 
 #[allow(unused_variables, clippy::unused_async, clippy::missing_errors_doc)]
 impl TrainerHandle {
+    /// Starts the trainer's thread.
+    pub fn spawn(
+        model_dir: &std::path::Path,
+        device: crate::args::DeviceChoice,
+        export_dir: Option<std::path::PathBuf>,
+    ) -> Result<Self, TrainerError> {
+        Ok(Self)
+    }
     /// What the trainer computes on: `cpu` or the GPU adapter's name.
     pub fn device_name(&self) -> &str {
         "cpu"

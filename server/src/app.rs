@@ -1,0 +1,36 @@
+//! What the daemon consists of, for `serve` and for tests that build it by hand.
+
+use std::path::PathBuf;
+
+use crate::catalogue::Catalogue;
+use crate::limits::Timeouts;
+use crate::store::DataDirectory;
+use crate::trainer::TrainerHandle;
+
+/// The names under which the daemon answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    /// Only `localhost` and loopback addresses: a page elsewhere that points its own name here gets nothing.
+    Loopback,
+    /// Any: the daemon is meant to be reached under names that it does not know.
+    Any,
+}
+
+/// Everything that `serve` needs.
+#[derive(Debug)]
+pub struct App {
+    /// What is offered.
+    pub catalogue: Catalogue,
+    /// Where runs go.
+    pub trainer: TrainerHandle,
+    /// Where sessions keep their activations.
+    pub data: DataDirectory,
+    /// The built page.
+    pub page: Option<PathBuf>,
+    /// Under which names to answer.
+    pub hosts: Hosts,
+    /// Sessions at the same time: each may hold disk, an adapter and a share of the trainer.
+    pub sessions_max: usize,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+}

@@ -1,0 +1,185 @@
+//! The command line of `cutlayer-server`. Every flag is also an environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::telemetry::LogFormat;
+
+/// What the trainer computes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum DeviceChoice {
+    /// The GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU; an error if there is none.
+    Gpu,
+}
+
+/// Keeps the top of a language model and fine-tunes it on activations that clients send.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cutlayer-server", version, about)]
+pub struct Args {
+    /// Hugging Face directory: config.json, model.safetensors, tokenizer.json.
+    #[arg(long, env = "CUTLAYER_MODEL", value_name = "DIR")]
+    pub model: PathBuf,
+
+    /// Directory of the built page; without it only the protocol is served.
+    #[arg(long, env = "CUTLAYER_PAGE", value_name = "DIR")]
+    pub page: Option<PathBuf>,
+
+    /// Where to listen; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "CUTLAYER_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8420"
+    )]
+    pub listen: SocketAddr,
+
+    /// Allow an address that other machines can reach. There is no TLS and no login: put a proxy in front.
+    #[arg(long, env = "CUTLAYER_ALLOW_REMOTE")]
+    pub allow_remote: bool,
+
+    /// What to train on.
+    #[arg(long, env = "CUTLAYER_DEVICE", value_enum, default_value_t)]
+    pub device: DeviceChoice,
+
+    /// Where bottoms and the sessions' activations are kept.
+    #[arg(
+        long,
+        env = "CUTLAYER_DATA",
+        value_name = "DIR",
+        default_value = "cutlayer-data"
+    )]
+    pub data: PathBuf,
+
+    /// Where each finished run's adapter is written, as a PEFT directory.
+    #[arg(long, env = "CUTLAYER_EXPORT", value_name = "DIR")]
+    pub export: Option<PathBuf>,
+
+    /// Cuts to offer, such as 0,1,2; all of the model's without it.
+    #[arg(
+        long,
+        env = "CUTLAYER_CUTS",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub cuts: Vec<u32>,
+
+    /// Sessions at the same time.
+    #[arg(
+        long,
+        env = "CUTLAYER_SESSIONS_MAX",
+        value_name = "N",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub sessions_max: u16,
+
+    /// Write the log as JSON, one object a line.
+    #[arg(long, env = "CUTLAYER_JSON_LOGS")]
+    pub json_logs: bool,
+
+    /// What to log, in the syntax of tracing's EnvFilter.
+    #[arg(
+        long,
+        env = "CUTLAYER_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+}
+
+/// The arguments contradict each other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsError {
+    /// The address is reachable from other machines and that was not asked for.
+    #[error("{listen} can be reached from other machines; say --allow-remote if that is meant")]
+    Remote {
+        /// The address.
+        listen: SocketAddr,
+    },
+}
+
+impl Args {
+    /// Holds the arguments against each other.
+    ///
+    /// # Errors
+    ///
+    /// `Remote` for an address that is not loopback without `--allow-remote`.
+    pub fn check(&self) -> Result<(), ArgsError> {
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            return Err(ArgsError::Remote {
+                listen: self.listen,
+            });
+        }
+        Ok(())
+    }
+
+    /// How the log is written.
+    pub fn log_format(&self) -> LogFormat {
+        if self.json_logs {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["cutlayer-server", "--model", "m"], more].concat())
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        for argument in Args::command().get_arguments() {
+            if let Some(long) = argument
+                .get_long()
+                .filter(|l| !matches!(*l, "help" | "version"))
+            {
+                let expected = format!("CUTLAYER_{}", long.replace('-', "_").to_uppercase());
+                assert_eq!(
+                    argument.get_env().unwrap().to_str(),
+                    Some(expected.as_str())
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_choices_are_read() {
+        let args = parse(&["--cuts", "0,2", "--device", "cpu"]).unwrap();
+        assert_eq!(args.cuts, [0, 2]);
+        assert_eq!(args.device, DeviceChoice::Cpu);
+        assert!(parse(&["--sessions-max", "0"]).is_err());
+        assert!(parse(&["--device", "tpu"]).is_err());
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_on_request() {
+        parse(&[]).unwrap().check().unwrap();
+        parse(&["--listen", "[::1]:0"]).unwrap().check().unwrap();
+        let args = parse(&["--listen", "0.0.0.0:8420"]).unwrap();
+        assert!(matches!(args.check(), Err(ArgsError::Remote { .. })));
+        parse(&["--listen", "0.0.0.0:8420", "--allow-remote"])
+            .unwrap()
+            .check()
+            .unwrap();
+    }
+}

@@ -1,0 +1,345 @@
+//! One WebSocket: bytes in, bytes out, timers, back-pressure. The only place that handles frames.
+//!
+//! The loop brings one message at a time to the session and carries its effects out before it reads the next, so a
+//! client that sends faster than the disk writes is held back by TCP. It never waits for a client that does not
+//! read: replies go through a bounded queue to a writer with a deadline, step reports are dropped when the queue is
+//! full, and nothing more is read while replies wait. So the trainer's reports are always taken at once.
+//!
+//! When the connection is lost the session is over: its run is cancelled and its data removed. Jobs that outlive
+//! their client are not supported yet.
+
+mod work;
+mod writer;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use rand::TryRng;
+use rand::rngs::SysRng;
+use shared::protocol::codec::{decode_client, encode_server};
+use shared::protocol::message::{Refused, ServerMessage};
+use shared::protocol::phase::Phase;
+use shared::protocol::refusal::{
+    CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE, CLOSE_TRY_LATER,
+};
+use tokio::sync::mpsc::Permit;
+use tokio::time::{Instant, interval_at, sleep_until};
+
+use crate::error::Fault;
+use crate::limits::BACKLOG_MESSAGES_MAX;
+use crate::routes::State;
+use crate::session::{Effect, Session};
+use work::{Outcome, Work};
+use writer::Writer;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// We close, with this code and this reason.
+    Close(u16, &'static str),
+    /// The other side has closed, or is gone.
+    Lost,
+}
+
+/// Runs one session from the upgrade to the end.
+pub async fn run(socket: WebSocket, state: Arc<State>) {
+    let mut token = [0; 16];
+    if let Err(error) = SysRng.try_fill_bytes(&mut token) {
+        tracing::error!(%error, "the system has no randomness; a session was not opened");
+        return;
+    }
+    let (sink, mut incoming) = socket.split();
+    let now = Instant::now();
+    let mut connection = Connection {
+        session: Session::new(state.offer.clone(), token),
+        work: Work::new(state.clone()),
+        writer: Writer::spawn(sink, state.app.timeouts.write),
+        backlog: VecDeque::new(),
+        sequence: 1,
+        opened: now,
+        heard: now,
+        used: now,
+        state,
+    };
+    tracing::info!("a session opened");
+    // Boxed: the loop's state is large, and every upgrade would carry it.
+    let ending = Box::pin(connection.serve(&mut incoming)).await;
+    connection.end(incoming, ending).await;
+}
+
+/// Tells a client that there is no room, and closes.
+pub async fn turn_away(socket: WebSocket, state: &State) {
+    let (sink, incoming) = socket.split();
+    let timeouts = &state.app.timeouts;
+    let mut writer = Writer::spawn(sink, timeouts.write);
+    let sessions_max = state.app.sessions_max;
+    let refused = Fault::SessionsTaken { sessions_max }.refuse(None);
+    if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused)) {
+        writer
+            .send(Message::Binary(frame.into()), timeouts.close)
+            .await;
+    }
+    let reason = "no session is free";
+    close(writer, incoming, CLOSE_TRY_LATER, reason, timeouts.close).await;
+    tracing::info!("turned a session away: none is free");
+}
+
+struct Connection {
+    state: Arc<State>,
+    session: Session,
+    work: Work,
+    writer: Writer,
+    /// Replies that must not be dropped and do not fit into the writer's queue.
+    backlog: VecDeque<Message>,
+    /// Of our next message.
+    sequence: u64,
+    opened: Instant,
+    /// When any frame came last.
+    heard: Instant,
+    /// When a message of the session came last.
+    used: Instant,
+}
+
+impl Connection {
+    async fn serve(&mut self, incoming: &mut SplitStream<WebSocket>) -> Ending {
+        let shutdown = self.state.shutdown.clone();
+        let queue = self.writer.queue();
+        let period = self.state.app.timeouts.ping;
+        let mut pings = interval_at(self.opened + period, period);
+        loop {
+            let (deadline, overdue) = self.deadline();
+            let ending = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => Some(Ending::Close(CLOSE_RESTART, "the server stops")),
+                permit = queue.reserve(), if !self.backlog.is_empty() => match permit {
+                    Ok(permit) => self.unload(permit),
+                    Err(_) => Some(Ending::Lost),
+                },
+                () = queue.closed() => Some(Ending::Lost),
+                outcome = self.work.next() => self.take_outcome(outcome),
+                () = sleep_until(deadline) => Some(overdue),
+                _ = pings.tick() => {
+                    // A full queue needs no ping: the client has enough to answer.
+                    let _ = queue.try_send(Message::Ping(Bytes::new()));
+                    None
+                }
+                message = incoming.next(), if self.backlog.is_empty() => {
+                    self.heard = Instant::now();
+                    self.take_message(message).await
+                }
+            };
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+
+    /// When the client has been too slow, and how the connection ends then.
+    fn deadline(&self) -> (Instant, Ending) {
+        let timeouts = &self.state.app.timeouts;
+        let silent = (self.heard + timeouts.silence, Ending::Lost);
+        let other = match self.session.phase() {
+            Phase::Handshake => {
+                let ending = Ending::Close(CLOSE_POLICY, "no Hello in time");
+                (self.opened + timeouts.handshake, ending)
+            }
+            Phase::Training => return silent,
+            Phase::Collecting | Phase::Held | Phase::Trained => {
+                let ending = Ending::Close(CLOSE_GOING_AWAY, "the session was not used");
+                (self.used + timeouts.idle, ending)
+            }
+        };
+        if other.0 < silent.0 { other } else { silent }
+    }
+
+    async fn take_message(
+        &mut self,
+        message: Option<Result<Message, axum::Error>>,
+    ) -> Option<Ending> {
+        let frame = match message {
+            Some(Ok(Message::Binary(frame))) => frame,
+            Some(Ok(Message::Text(_))) => return self.unreadable(Fault::Text.refuse(None)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return None,
+            Some(Ok(Message::Close(_))) | None => return Some(Ending::Lost),
+            Some(Err(error)) if is_too_large(&error) => {
+                let expected = self.state.offer.limits.frame_bytes_max;
+                self.unreadable(Fault::FrameTooLarge { expected }.refuse(None));
+                return Some(Ending::Close(CLOSE_TOO_LARGE, "the frame is too large"));
+            }
+            Some(Err(_)) => return Some(Ending::Lost),
+        };
+        self.used = self.heard;
+        match decode_client(&frame, &self.state.offer.limits) {
+            Ok(message) => {
+                let effects = self.session.handle(message);
+                self.perform(effects, &frame).await
+            }
+            Err(error) => self.unreadable(Refused::from_codec(&frame, &error)),
+        }
+    }
+
+    fn unreadable(&mut self, refused: Refused) -> Option<Ending> {
+        let effects = self.session.unreadable(refused);
+        self.reply(effects)
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
+        let effects = match outcome {
+            Outcome::Report(event) => self.session.report(event),
+            Outcome::Predicted {
+                sequence,
+                request_id,
+                answer,
+            } => self.session.predicted(sequence, request_id, answer),
+            Outcome::Lost => return Some(Ending::Close(CLOSE_INTERNAL, "the server failed")),
+        };
+        self.reply(effects)
+    }
+
+    /// Carries out what a message of the client led to. `frame` holds the payloads.
+    async fn perform(&mut self, effects: Vec<Effect<'_>>, frame: &Bytes) -> Option<Ending> {
+        for effect in effects {
+            let follow_up = match effect {
+                Effect::Store {
+                    sequence,
+                    upload,
+                    payload,
+                } => match self.work.store(upload, frame.slice_ref(payload)).await {
+                    Ok(upload) => self.session.stored(sequence, &upload),
+                    Err(fault) => self.session.not_done(Some(sequence), &fault),
+                },
+                Effect::Start(run) => match self.work.start(run).await {
+                    Ok(()) => Vec::new(),
+                    Err(fault) => self.session.run_failed(&fault),
+                },
+                Effect::Predict {
+                    sequence,
+                    predict,
+                    payload,
+                } => {
+                    self.work
+                        .predict(sequence, predict, frame.slice_ref(payload));
+                    Vec::new()
+                }
+                Effect::Pause => self.steered(self.work.pause().await),
+                Effect::Continue => self.steered(self.work.resume().await),
+                Effect::Cancel => self.steered(self.work.cancel().await),
+                Effect::Send(message) => {
+                    if let Some(ending) = self.send(&message) {
+                        return Some(ending);
+                    }
+                    continue;
+                }
+                Effect::Close(code) => return Some(Ending::Close(code, "")),
+            };
+            if let Some(ending) = self.reply(follow_up) {
+                return Some(ending);
+            }
+        }
+        None
+    }
+
+    fn steered(&mut self, result: Result<(), Fault>) -> Vec<Effect<'static>> {
+        match result {
+            Ok(()) => Vec::new(),
+            Err(fault) => self.session.not_done(None, &fault),
+        }
+    }
+
+    /// Carries out effects that need nothing but the socket; no others follow a report or a result.
+    fn reply(&mut self, effects: Vec<Effect<'static>>) -> Option<Ending> {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => {
+                    if let Some(ending) = self.send(&message) {
+                        return Some(ending);
+                    }
+                }
+                Effect::Close(code) => return Some(Ending::Close(code, "")),
+                _ => tracing::error!("an effect came where none can be carried out"),
+            }
+        }
+        None
+    }
+
+    /// Queues a message. Step reports are news of the moment and are dropped when the client is slow.
+    fn send(&mut self, message: &ServerMessage) -> Option<Ending> {
+        let queue = self.writer.queue();
+        let full = !self.backlog.is_empty() || queue.capacity() == 0;
+        if full && matches!(message, ServerMessage::Step(_)) {
+            return None;
+        }
+        let frame = match encode_server(self.sequence, message) {
+            Ok(frame) => Message::Binary(frame.into()),
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be encoded");
+                return Some(Ending::Close(CLOSE_INTERNAL, "the server failed"));
+            }
+        };
+        self.sequence += 1;
+        if full {
+            self.backlog.push_back(frame);
+        } else if queue.try_send(frame).is_err() {
+            return Some(Ending::Lost);
+        }
+        (self.backlog.len() > BACKLOG_MESSAGES_MAX).then_some(Ending::Lost)
+    }
+
+    fn unload(&mut self, permit: Permit<'_, Message>) -> Option<Ending> {
+        if let Some(message) = self.backlog.pop_front() {
+            permit.send(message);
+        }
+        None
+    }
+
+    /// Deletes what the session has, then closes: who sees the close frame knows that the data is gone.
+    async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
+        self.work.release().await;
+        let Ending::Close(code, reason) = ending else {
+            tracing::info!("a session was lost; its run and its data are gone");
+            return;
+        };
+        let patience = self.state.app.timeouts.close;
+        for message in std::mem::take(&mut self.backlog) {
+            self.writer.send(message, patience).await;
+        }
+        close(self.writer, incoming, code, reason, patience).await;
+        tracing::info!(code, reason, "a session closed");
+    }
+}
+
+/// Sends a close frame and waits, not for long, until the other side has seen it.
+///
+/// Dropping the socket earlier would reset the connection while the other side still sends, and lose the frame.
+async fn close(
+    mut writer: Writer,
+    mut incoming: SplitStream<WebSocket>,
+    code: u16,
+    reason: &'static str,
+    patience: std::time::Duration,
+) {
+    writer.close(code, reason, patience).await;
+    let deadline = Instant::now() + patience;
+    loop {
+        match tokio::time::timeout_at(deadline, incoming.next()).await {
+            Ok(Some(Ok(_))) => {}
+            // The reader stops at a frame that it does not take; what is left is waiting.
+            Ok(Some(Err(error))) if is_too_large(&error) => {
+                return tokio::time::sleep_until(deadline).await;
+            }
+            Ok(Some(Err(_)) | None) | Err(_) => return,
+        }
+    }
+}
+
+/// Whether the WebSocket library stopped at a message above the limit, before it took its bytes.
+///
+/// axum hides that library's error type, so its first words are what there is to go by; a test over a real socket
+/// holds them.
+fn is_too_large(error: &axum::Error) -> bool {
+    error.to_string().starts_with("Space limit exceeded")
+}

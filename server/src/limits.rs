@@ -1,0 +1,70 @@
+//! What bounds the daemon itself; what bounds a session on the wire is `shared::protocol::limits`.
+
+use std::time::Duration;
+
+use shared::protocol::limits::HANDSHAKE_SECS_MAX;
+
+/// Messages that wait for the socket: enough for a burst of reports, little enough to notice a slow reader.
+pub const OUTGOING_MESSAGES_MAX: usize = 64;
+
+/// Messages behind the full queue that must not be dropped (validations, the end of a run). A client that lets
+/// more than these pile up is not reading.
+pub const BACKLOG_MESSAGES_MAX: usize = 256;
+
+/// Reports of a run that wait for its session. The session never waits for its client, so this is only ever a
+/// buffer for bursts: the trainer does not block on it.
+pub const RUN_EVENTS_MAX: usize = 256;
+
+/// Predictions of one session at work: each holds a batch of activations in memory.
+pub const PREDICTIONS_IN_FLIGHT_MAX: usize = 4;
+
+/// Refusals that one session survives: a client that is wrong so often is broken or hostile.
+pub const REFUSALS_MAX: u32 = 100;
+
+/// How long each kind of waiting may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the upgrade to an accepted `Hello`: a silent connection holds a slot.
+    pub handshake: Duration,
+    /// Between two pings: keeps proxies from closing a quiet connection.
+    pub ping: Duration,
+    /// Without any frame, pongs included, after which the client counts as gone.
+    pub silence: Duration,
+    /// Without a message while no run goes on: an open tab that is not used holds a slot and disk.
+    pub idle: Duration,
+    /// For one message to be taken by the socket: a client that does not read is dropped.
+    pub write: Duration,
+    /// For the other side's close frame, after ours.
+    pub close: Duration,
+    /// For the trainer to let go of a run when its session ends.
+    pub release: Duration,
+    /// For all sessions and requests to end when the daemon stops.
+    pub shutdown: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(HANDSHAKE_SECS_MAX),
+            ping: Duration::from_secs(20),
+            silence: Duration::from_secs(60),
+            idle: Duration::from_secs(4 * 60 * 60),
+            write: Duration::from_secs(30),
+            close: Duration::from_secs(2),
+            release: Duration::from_secs(10),
+            shutdown: Duration::from_secs(20),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_but_quiet_client_is_not_taken_for_gone() {
+        let timeouts = Timeouts::default();
+        assert!(timeouts.ping * 2 < timeouts.silence);
+        assert!(timeouts.close + timeouts.release < timeouts.shutdown);
+    }
+}

@@ -1,0 +1,128 @@
+//! Who may talk to the daemon at all, judged by `Host` and `Origin`.
+//!
+//! A browser lets any page open a WebSocket anywhere, and lets a page point its own name at a loopback address (DNS
+//! rebinding). The first is stopped by `Origin`, the second by `Host`. This is not a login.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State as Extract};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::State;
+use crate::app::Hosts;
+
+/// Refuses requests under names that are not ours.
+pub(super) async fn host(
+    Extract(state): Extract<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let ours = match state.app.hosts {
+        Hosts::Any => true,
+        Hosts::Loopback => text(request.headers(), header::HOST).is_some_and(is_loopback),
+    };
+    if ours {
+        return next.run(request).await;
+    }
+    let why =
+        "this server answers as localhost only; start it with --allow-remote for other names\n";
+    (StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}
+
+/// Whether a request comes from a page of this server, or from something that is no browser.
+pub(super) fn origin_is_ours(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::ORIGIN) {
+        return true;
+    }
+    let (Some(origin), Some(host)) = (text(headers, header::ORIGIN), text(headers, header::HOST))
+    else {
+        return false;
+    };
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+}
+
+/// A header that occurs once and is text.
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_has_many_spellings() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8420",
+            "127.0.0.1:1",
+            "127.1.2.3",
+            "[::1]:8420",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org:8420",
+            "10.0.0.1",
+            "[::2]",
+            "0.0.0.0",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    fn ours(origin: &'static str, host: &'static str) -> bool {
+        let headers = HeaderMap::from_iter([
+            (header::ORIGIN, origin.parse().unwrap()),
+            (header::HOST, host.parse().unwrap()),
+        ]);
+        origin_is_ours(&headers)
+    }
+
+    #[test]
+    fn an_origin_is_ours_with_the_same_host_and_port() {
+        assert!(ours("http://127.0.0.1:8420", "127.0.0.1:8420"));
+        assert!(ours("https://Train.example.org", "train.example.org"));
+        assert!(!ours("http://127.0.0.1:8421", "127.0.0.1:8420"));
+        assert!(!ours("http://localhost:8420", "127.0.0.1:8420"));
+        assert!(!ours("null", "127.0.0.1:8420"));
+        assert!(!ours("http://127.0.0.1:8420.example.org", "127.0.0.1:8420"));
+        assert!(!ours("file://127.0.0.1:8420", "127.0.0.1:8420"));
+        assert!(origin_is_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, "a".parse().unwrap());
+        headers.append(header::ORIGIN, "http://a".parse().unwrap());
+        assert!(origin_is_ours(&headers));
+        headers.append(header::ORIGIN, "http://b".parse().unwrap());
+        assert!(!origin_is_ours(&headers));
+    }
+}

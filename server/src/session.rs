@@ -1,0 +1,426 @@
+//! One session as a pure state machine: a client's message in, effects out.
+//!
+//! This is the server's half of `client-wasm/src/session.rs`. It decides what is legal and what follows; it does
+//! not touch sockets, files, the trainer or the clock. `connection` reads frames for it and carries its effects out,
+//! one after the other, before it brings the next message.
+//!
+//! The phase moves when a request is accepted, not when the trainer reports it: a second `Pause` before the first
+//! has taken effect is refused, and nothing can be uploaded between `Train` and `TrainStarted`.
+
+mod offer;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub use offer::{CutOffer, Offer};
+use shared::protocol::codec::ClientFrame;
+use shared::protocol::message::{
+    Acknowledged, AdapterSettings, ClientMessage, Hello, PROTOCOL_VERSION, Predict, Prediction,
+    Refused, ServerMessage, Split, TrainSettings, Upload, Welcome,
+};
+use shared::protocol::phase::Phase;
+use shared::protocol::refusal::CLOSE_DONE;
+
+use crate::error::Fault;
+use crate::limits::{PREDICTIONS_IN_FLIGHT_MAX, REFUSALS_MAX};
+use crate::trainer::TrainerEvent;
+
+/// What a session wants done, in this order.
+#[derive(Debug, PartialEq)]
+pub enum Effect<'a> {
+    /// Send this.
+    Send(ServerMessage),
+    /// Store these examples, then call `stored` or `not_done`.
+    Store {
+        /// Of the `Upload`.
+        sequence: u64,
+        /// The message.
+        upload: Upload,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// Begin a run on everything stored; its reports go to `report`.
+    Start(Run),
+    /// Compute probabilities, then call `predicted`.
+    Predict {
+        /// Of the `Predict`.
+        sequence: u64,
+        /// The message.
+        predict: Predict,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// Hold the run.
+    Pause,
+    /// Go on with the run.
+    Continue,
+    /// End the run and keep its best adapter.
+    Cancel,
+    /// Delete everything of this session and close with this code.
+    Close(u16),
+}
+
+/// What is to be trained, apart from the data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Blocks that the client runs.
+    pub cut: u32,
+    /// Classes of the task.
+    pub n_classes: u32,
+    /// The adapter to train.
+    pub adapter: AdapterSettings,
+    /// How to train it.
+    pub settings: TrainSettings,
+}
+
+/// What both sides agreed on in `Hello` and `Welcome`.
+#[derive(Debug, Clone)]
+struct Task {
+    cut: u32,
+    n_classes: u32,
+    adapter: AdapterSettings,
+}
+
+/// What the session has stored; the activations themselves are in the store.
+#[derive(Debug, Default)]
+struct Stored {
+    ids: HashSet<u32>,
+    bytes: u64,
+    train: u32,
+    validation: u32,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    offer: Arc<Offer>,
+    token: [u8; 16],
+    phase: Phase,
+    closed: bool,
+    sequence_next: u64,
+    refusals: u32,
+    task: Option<Task>,
+    stored: Stored,
+    /// Of the `Train` whose run goes on.
+    train_sequence: Option<u64>,
+    predictions_in_flight: usize,
+}
+
+impl Session {
+    /// Begins a session that awaits its `Hello`. `token` is random and known to this client only.
+    pub fn new(offer: Arc<Offer>, token: [u8; 16]) -> Self {
+        Self {
+            offer,
+            token,
+            phase: Phase::Handshake,
+            closed: false,
+            sequence_next: 1,
+            refusals: 0,
+            task: None,
+            stored: Stored::default(),
+            train_sequence: None,
+            predictions_in_flight: 0,
+        }
+    }
+
+    /// Where the session stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Takes the next message of the client.
+    pub fn handle<'a>(&mut self, frame: ClientFrame<'a>) -> Vec<Effect<'a>> {
+        if self.closed {
+            return Vec::new();
+        }
+        let ClientFrame {
+            sequence,
+            message,
+            payload,
+        } = frame;
+        if sequence != self.sequence_next {
+            let fault = Fault::OutOfOrder {
+                expected: self.sequence_next,
+                actual: sequence,
+            };
+            return self.refuse(Some(sequence), &fault);
+        }
+        self.sequence_next += 1;
+        match self.accept(sequence, message, payload) {
+            Ok(effect) => vec![effect],
+            Err(fault) => self.refuse(Some(sequence), &fault),
+        }
+    }
+
+    /// Ends the session over bytes that are not a message.
+    pub fn unreadable(&mut self, refused: Refused) -> Vec<Effect<'static>> {
+        if self.closed {
+            return Vec::new();
+        }
+        self.send_refused(refused.closing())
+    }
+
+    /// Acknowledges an upload that is on disk.
+    pub fn stored(&mut self, sequence: u64, upload: &Upload) -> Vec<Effect<'static>> {
+        for example in &upload.examples {
+            self.stored.ids.insert(example.example_id);
+            match example.split {
+                Split::Train => self.stored.train += 1,
+                Split::Validation => self.stored.validation += 1,
+            }
+        }
+        self.stored.bytes += payload_bytes(upload);
+        let examples_stored = self.examples_stored();
+        self.send(ServerMessage::Acknowledged(Acknowledged {
+            sequence,
+            examples_stored,
+        }))
+    }
+
+    /// Tells the client that an accepted message could not be carried out; the session goes on without it.
+    pub fn not_done(&mut self, sequence: Option<u64>, fault: &Fault) -> Vec<Effect<'static>> {
+        if self.closed {
+            return Vec::new();
+        }
+        self.refuse(sequence, fault)
+    }
+
+    /// Answers a prediction.
+    pub fn predicted(
+        &mut self,
+        sequence: u64,
+        request_id: u32,
+        answer: Result<Vec<f32>, Fault>,
+    ) -> Vec<Effect<'static>> {
+        self.predictions_in_flight = self.predictions_in_flight.saturating_sub(1);
+        match answer {
+            Ok(probabilities) => {
+                let prediction = Prediction {
+                    request_id,
+                    probabilities,
+                };
+                self.send(ServerMessage::Prediction(prediction))
+            }
+            Err(fault) => self.not_done(Some(sequence), &fault),
+        }
+    }
+
+    /// Passes a report of the run on, and moves the phase when the run is over.
+    pub fn report(&mut self, event: TrainerEvent) -> Vec<Effect<'static>> {
+        if !matches!(self.phase, Phase::Training | Phase::Held) {
+            return Vec::new();
+        }
+        match event {
+            TrainerEvent::Started { steps_total } => {
+                self.send(ServerMessage::TrainStarted { steps_total })
+            }
+            TrainerEvent::Step(report) => self.send(ServerMessage::Step(report)),
+            TrainerEvent::Validation(report) => self.send(ServerMessage::Validation(report)),
+            TrainerEvent::Paused => self.send(ServerMessage::Paused),
+            TrainerEvent::Continued => self.send(ServerMessage::Continued),
+            TrainerEvent::Done(done) => {
+                self.phase = Phase::Trained;
+                self.send(ServerMessage::TrainDone(done))
+            }
+            TrainerEvent::Failed => self.run_failed(&Fault::RunFailed),
+        }
+    }
+
+    /// Goes back to collecting after a run that failed or did not begin; the examples stay.
+    pub fn run_failed(&mut self, fault: &Fault) -> Vec<Effect<'static>> {
+        self.phase = Phase::Collecting;
+        let sequence = self.train_sequence.take();
+        self.not_done(sequence, fault)
+    }
+
+    fn accept<'a>(
+        &mut self,
+        sequence: u64,
+        message: ClientMessage,
+        payload: &'a [u8],
+    ) -> Result<Effect<'a>, Fault> {
+        if !self.phase.allows(&message) {
+            let (message, phase) = (message_name(&message), phase_name(self.phase));
+            return Err(Fault::WrongPhase { message, phase });
+        }
+        match message {
+            ClientMessage::Hello(hello) => self.hello(hello),
+            ClientMessage::Upload(upload) => {
+                self.check_upload(&upload, payload)?;
+                Ok(Effect::Store {
+                    sequence,
+                    upload,
+                    payload,
+                })
+            }
+            ClientMessage::Train(settings) => self.train(sequence, settings),
+            ClientMessage::Pause => Ok(self.steer(Phase::Held, Effect::Pause)),
+            ClientMessage::Continue => Ok(self.steer(Phase::Training, Effect::Continue)),
+            ClientMessage::Cancel => Ok(Effect::Cancel),
+            ClientMessage::Predict(predict) => {
+                predict.check(payload, self.offer.d_model, &self.offer.limits)?;
+                if self.predictions_in_flight == PREDICTIONS_IN_FLIGHT_MAX {
+                    let expected = PREDICTIONS_IN_FLIGHT_MAX;
+                    return Err(Fault::PredictionsInFlight { expected });
+                }
+                self.predictions_in_flight += 1;
+                Ok(Effect::Predict {
+                    sequence,
+                    predict,
+                    payload,
+                })
+            }
+            ClientMessage::Goodbye => {
+                self.closed = true;
+                Ok(Effect::Close(CLOSE_DONE))
+            }
+        }
+    }
+
+    fn hello<'a>(&mut self, hello: Hello) -> Result<Effect<'a>, Fault> {
+        self.offer.check(&hello)?;
+        self.phase = Phase::Collecting;
+        let Hello {
+            model_id,
+            bottom_sha256,
+            cut,
+            n_classes,
+            adapter,
+            ..
+        } = hello;
+        self.task = Some(Task {
+            cut,
+            n_classes,
+            adapter,
+        });
+        Ok(Effect::Send(ServerMessage::Welcome(Welcome {
+            protocol_version: PROTOCOL_VERSION,
+            session_token: self.token,
+            model_id,
+            bottom_sha256,
+            cut,
+            d_model: self.offer.d_model,
+            limits: self.offer.limits,
+            device: self.offer.device.clone(),
+        })))
+    }
+
+    fn check_upload(&self, upload: &Upload, payload: &[u8]) -> Result<(), Fault> {
+        let Offer {
+            d_model, limits, ..
+        } = &*self.offer;
+        let n_classes = self.task.as_ref().map_or(0, |task| task.n_classes);
+        limits.check_examples(self.examples_stored(), upload.examples.len())?;
+        limits.check_store_bytes(self.stored.bytes, payload.len() as u64)?;
+        let mut fresh = HashSet::with_capacity(upload.examples.len());
+        for (position, example) in upload.examples.iter().enumerate() {
+            let id = example.example_id;
+            if self.stored.ids.contains(&id) || !fresh.insert(id) {
+                return Err(Fault::DuplicateExample { position });
+            }
+        }
+        Ok(upload.check(payload, *d_model, n_classes, limits)?)
+    }
+
+    fn train<'a>(&mut self, sequence: u64, settings: TrainSettings) -> Result<Effect<'a>, Fault> {
+        let Stored {
+            train, validation, ..
+        } = self.stored;
+        let Some(Task {
+            cut,
+            n_classes,
+            adapter,
+        }) = self.task.clone()
+        else {
+            // Unreachable by the phase table; refused all the same.
+            let (message, phase) = ("Train", phase_name(Phase::Handshake));
+            return Err(Fault::WrongPhase { message, phase });
+        };
+        settings.check(n_classes, &self.offer.limits)?;
+        if train == 0 || validation == 0 {
+            return Err(Fault::NoExamples { train, validation });
+        }
+        self.offer.limits.check_steps(settings.steps_total(train))?;
+        if self.predictions_in_flight > 0 {
+            return Err(Fault::PredictionsOpen {
+                actual: self.predictions_in_flight,
+            });
+        }
+        self.phase = Phase::Training;
+        self.train_sequence = Some(sequence);
+        Ok(Effect::Start(Run {
+            cut,
+            n_classes,
+            adapter,
+            settings,
+        }))
+    }
+
+    fn steer<'a>(&mut self, phase: Phase, effect: Effect<'a>) -> Effect<'a> {
+        self.phase = phase;
+        effect
+    }
+
+    fn examples_stored(&self) -> u32 {
+        self.stored.train + self.stored.validation
+    }
+
+    fn send(&self, message: ServerMessage) -> Vec<Effect<'static>> {
+        if self.closed {
+            Vec::new()
+        } else {
+            vec![Effect::Send(message)]
+        }
+    }
+
+    fn refuse<'a>(&mut self, sequence: Option<u64>, fault: &Fault) -> Vec<Effect<'a>> {
+        self.refusals += 1;
+        let refused = fault.refuse(sequence);
+        let ends = self.phase == Phase::Handshake || self.refusals >= REFUSALS_MAX;
+        self.send_refused(if ends { refused.closing() } else { refused })
+    }
+
+    fn send_refused<'a>(&mut self, refused: Refused) -> Vec<Effect<'a>> {
+        let (closes, code) = (refused.closes, refused.code.close_code());
+        let mut effects = vec![Effect::Send(ServerMessage::Refused(refused))];
+        if closes {
+            self.closed = true;
+            effects.push(Effect::Close(code));
+        }
+        effects
+    }
+}
+
+/// Bytes that an upload takes in the store. `check_upload` has held the payload against its descriptor.
+fn payload_bytes(upload: &Upload) -> u64 {
+    upload
+        .activations
+        .payload_bytes()
+        .map_or(0, |bytes| bytes as u64)
+}
+
+fn message_name(message: &ClientMessage) -> &'static str {
+    match message {
+        ClientMessage::Hello(_) => "Hello",
+        ClientMessage::Upload(_) => "Upload",
+        ClientMessage::Train(_) => "Train",
+        ClientMessage::Pause => "Pause",
+        ClientMessage::Continue => "Continue",
+        ClientMessage::Cancel => "Cancel",
+        ClientMessage::Predict(_) => "Predict",
+        ClientMessage::Goodbye => "Goodbye",
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Handshake => "waiting for Hello",
+        Phase::Collecting => "collecting examples",
+        Phase::Training => "training",
+        Phase::Held => "held",
+        Phase::Trained => "trained",
+    }
+}
+
+#[cfg(test)]
+mod tests;
