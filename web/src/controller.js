@@ -5,7 +5,7 @@
 
 import { CallError, createStub } from "./messages.js";
 import { bytes, percent } from "./format.js";
-import { isUsable } from "./state.js";
+import { isUsable } from "./derived.js";
 
 /** A tab holds the whole file in memory, in the worker as text too: more than this risks the tab. */
 export const FILE_BYTES_MAX = 200_000_000;
@@ -21,7 +21,7 @@ export const PREDICT_LINES_MAX = 20;
  * Makes the controller.
  * @param {object} parts
  * @param {(event: any) => void} parts.dispatch
- * @param {() => import("./state.js").State} parts.getState
+ * @param {() => import("./initial.js").State} parts.getState
  * @param {() => WorkerLike} parts.startWorker
  * @param {string} parts.origin
  */
@@ -37,7 +37,8 @@ export function createController({ dispatch, getState, startWorker, origin }) {
 
   /** @param {string} name @param {any[]} [args] @param {any[]} [transfer] */
   const call = (name, args, transfer) => {
-    if (stub === null) return Promise.reject(new CallError("NotConnected", "The client is not connected yet."));
+    if (stub === null)
+      return Promise.reject(new CallError("NotConnected", "The client is not connected yet."));
     return stub.call(name, args, transfer);
   };
 
@@ -71,7 +72,8 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     stub = own;
     worker.onerror = () => {
       const sentence = "The part of the page that does the work stopped.";
-      if (stub === own) dispatch({ type: "failed", place: "connect", name: "WorkerFailed", sentence });
+      if (stub === own)
+        dispatch({ type: "failed", place: "connect", name: "WorkerFailed", sentence });
       own.close(new CallError("WorkerFailed", sentence));
     };
     const { device, cut, precision } = getState().settings;
@@ -213,7 +215,10 @@ export function createController({ dispatch, getState, startWorker, origin }) {
 /** @param {number} size */
 function tooLarge(size) {
   const limit = `${bytes(FILE_BYTES_MAX)} (${percent(FILE_BYTES_MAX / size)} of it)`;
-  return new CallError("FileTooLarge", `This file has ${bytes(size)}; a tab can read at most ${limit}.`);
+  return new CallError(
+    "FileTooLarge",
+    `This file has ${bytes(size)}; a tab can read at most ${limit}.`,
+  );
 }
 
 /** @param {FileLike} chosen */
@@ -221,6 +226,9 @@ async function readBytes(chosen) {
   try {
     return new Uint8Array(await chosen.arrayBuffer());
   } catch {
-    throw new CallError("FileUnreadable", "The browser could not read this file; it may have been moved or changed.");
+    throw new CallError(
+      "FileUnreadable",
+      "The browser could not read this file; it may have been moved or changed.",
+    );
   }
 }

@@ -62,7 +62,7 @@ export class View extends HTMLElement {
 
   build() {}
 
-  /** @param {import("./state.js").State} _state */
+  /** @param {import("./initial.js").State} _state */
   render(_state) {}
 
   /**
@@ -86,7 +86,7 @@ export class View extends HTMLElement {
   }
 }
 
-/** @param {import("./state.js").Failure} failure */
+/** @param {import("./initial.js").Failure} failure */
 export function failureBox(failure) {
   return h(
     "div",

@@ -105,5 +105,8 @@ export function decimal(value) {
 export function shorten(text, charsMax) {
   const chars = Array.from(text);
   if (chars.length <= charsMax) return text;
-  return `${chars.slice(0, charsMax - 1).join("").trimEnd()}…`;
+  return `${chars
+    .slice(0, charsMax - 1)
+    .join("")
+    .trimEnd()}…`;
 }

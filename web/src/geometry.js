@@ -78,6 +78,19 @@ export function linePath(points, toX, toY) {
 }
 
 /**
+ * Smooths a curve: each point is the mean of those around it within a window.
+ * @param {Point[]} points
+ * @param {number} window points on either side
+ * @returns {Point[]}
+ */
+export function smooth(points, window) {
+  return points.map(({ x }, index) => {
+    const near = points.slice(Math.max(0, index - window), index + window + 1);
+    return { x, y: near.reduce((sum, { y }) => sum + y, 0) / near.length };
+  });
+}
+
+/**
  * Places the plot inside a drawing of a given size.
  * @param {number} width
  * @param {number} height

@@ -16,7 +16,9 @@ import { missingFeatures } from "./support.js";
 import { percent } from "./format.js";
 import { announcement } from "./sentences.js";
 import { needsReconnect, parseHash, printHash } from "./settings.js";
-import { initialState, isBusy, reduce, wantedFrom } from "./state.js";
+import { isBusy, wantedFrom } from "./derived.js";
+import { initialState } from "./initial.js";
+import { reduce } from "./state.js";
 
 /** A screen reader hears progress at most this often. */
 const ANNOUNCE_MILLIS_MIN = 10_000;
@@ -28,7 +30,9 @@ let renderTimer = 0;
 let announcedAt = -Infinity;
 let announcedPhase = "";
 
-const views = [...document.querySelectorAll("*")].filter((node) => node.localName.startsWith("cl-"));
+const views = [...document.querySelectorAll("*")].filter((node) =>
+  node.localName.startsWith("cl-"),
+);
 const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer"));
 
 /** @param {any} event */
@@ -49,13 +53,18 @@ function render() {
 function title() {
   const { run, phase } = state;
   if (phase === "paused") return "Paused · Cutlayer";
-  if (phase === "training" && run && run.stepsTotal > 0) return `${percent(run.step / run.stepsTotal)} · Cutlayer`;
+  if (phase === "training" && run && run.stepsTotal > 0)
+    return `${percent(run.step / run.stepsTotal)} · Cutlayer`;
   return phase === "done" ? "Trained · Cutlayer" : "Cutlayer";
 }
 
 function announce() {
   const now = performance.now();
-  if (state.phase === announcedPhase && (!isBusy(state.phase) || now - announcedAt < ANNOUNCE_MILLIS_MIN)) return;
+  if (
+    state.phase === announcedPhase &&
+    (!isBusy(state.phase) || now - announcedAt < ANNOUNCE_MILLIS_MIN)
+  )
+    return;
   announcedPhase = state.phase;
   announcedAt = now;
   announcer.textContent = announcement(state);
@@ -64,7 +73,8 @@ function announce() {
 const controller = createController({
   dispatch,
   getState: () => state,
-  startWorker: () => /** @type {any} */ (new Worker(new URL("./worker.js", import.meta.url), { type: "module" })),
+  startWorker: () =>
+    /** @type {any} */ (new Worker(new URL("./worker.js", import.meta.url), { type: "module" })),
   origin: location.origin,
 });
 
@@ -109,7 +119,8 @@ document.addEventListener("click", (event) => {
 });
 
 // A file dropped beside the drop zone must not replace the page.
-for (const type of ["dragover", "drop"]) window.addEventListener(type, (event) => event.preventDefault());
+for (const type of ["dragover", "drop"])
+  window.addEventListener(type, (event) => event.preventDefault());
 
 window.addEventListener("hashchange", () => {
   if (!state.released && !isBusy(state.phase)) changeSettings(parseHash(location.hash));

@@ -84,7 +84,10 @@ export function serveCalls(port, handlers) {
   port.onmessage = async ({ data: { id, call, args } }) => {
     try {
       if (!Object.hasOwn(handlers, call)) {
-        throw new CallError("UnknownCall", "The page asked for something that the client does not know.");
+        throw new CallError(
+          "UnknownCall",
+          "The page asked for something that the client does not know.",
+        );
       }
       port.postMessage({ id, ok: await handlers[call](...args) });
     } catch (error) {

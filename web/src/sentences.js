@@ -26,7 +26,8 @@ const ADVICE = {
   Crashed: "Connect again. If it happens again, choose the CPU under “Model and device”.",
   DeviceLost: "Connect again, or choose the CPU under “Model and device”.",
   Disconnected: "Check your network, then connect again.",
-  FileTooLarge: "Use a part of the file, or the command line client `cutlayer train`, which has no such limit.",
+  FileTooLarge:
+    "Use a part of the file, or the command line client `cutlayer train`, which has no such limit.",
   Internal: "You did nothing wrong. Try again; if it happens again, tell whoever runs the server.",
   LimitExceeded: "Use fewer rows or smaller settings, then try again.",
   OneClassOnly: "Choose another label column, or a file with at least two different labels.",
@@ -88,14 +89,18 @@ export function doneSentence(reason) {
 export const STEPS = [
   { id: "file", name: "File", locked: "" },
   { id: "data", name: "Data", locked: "Opens when a file has been read." },
-  { id: "protection", name: "Protection", locked: "Opens when the data has text and at least two labels." },
+  {
+    id: "protection",
+    name: "Protection",
+    locked: "Opens when the data has text and at least two labels.",
+  },
   { id: "training", name: "Training", locked: "Opens when the protection has been calculated." },
   { id: "try", name: "Try it", locked: "Opens when training has ended." },
 ];
 
 /**
  * Sums up the state for a screen reader; the page decides how often it is spoken.
- * @param {import("./state.js").State} state
+ * @param {import("./initial.js").State} state
  */
 export function announcement(state) {
   const { run } = state;
@@ -117,7 +122,9 @@ export function announcement(state) {
       return "Training is paused.";
     case "done": {
       const best = run && bestValidation(run);
-      return best ? `Training has ended. Accuracy ${percent(best.accuracy, 1)}.` : "Training has ended.";
+      return best
+        ? `Training has ended. Accuracy ${percent(best.accuracy, 1)}.`
+        : "Training has ended.";
     }
     default:
       return "";

@@ -31,7 +31,11 @@ export function parseHash(hash) {
     device: oneOf(given.get("device"), ["auto", "cpu", "gpu"], DEFAULT_SETTINGS.device),
     cut: integer(given.get("cut"), CUT_MAX),
     precision: oneOf(given.get("precision"), ["f16", "f32"], DEFAULT_SETTINGS.precision),
-    mechanism: oneOf(given.get("mechanism"), ["token", "vector", "none"], DEFAULT_SETTINGS.mechanism),
+    mechanism: oneOf(
+      given.get("mechanism"),
+      ["token", "vector", "none"],
+      DEFAULT_SETTINGS.mechanism,
+    ),
     protection: percentage(given.get("protection"), DEFAULT_SETTINGS.protection),
   };
 }

@@ -1,3 +1,4 @@
 // Runs only in browsers without modules: the plainest possible script.
-document.getElementById("unsupported").hidden = false;
+var unsupported = document.getElementById("unsupported");
+if (unsupported) unsupported.hidden = false;
 document.documentElement.setAttribute("data-phase", "error");

@@ -2,6 +2,7 @@
 
 import { failureBox, h, setText, View } from "../dom.js";
 import { count, number, percent, shorten } from "../format.js";
+import { isBusy } from "../derived.js";
 
 const LABELS_SHOWN_MAX = 30;
 const TEXT_CHARS_MAX = 240;
@@ -36,15 +37,18 @@ class Dataset extends View {
     this.append(this.summary, this.problem, this.fields, this.labels, this.bad, this.examples);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ report, released, phase, failure }) {
-    this.fields.disabled = released || phase === "error" || phase === "loading";
+    this.fields.disabled = released || isBusy(phase) || phase === "error" || phase === "loading";
     if (report === null) return;
     const problem = failure === null ? report.problem : null;
     if (this.changed("problem", problem)) this.problem.replaceChildren(...problemBox(problem));
     if (!this.changed("report", report)) return;
     const columns = count(report.columns.length, "column");
-    setText(this.summary, `${count(report.rows, "row")}, ${columns}, ${report.format}, ${report.encoding}.`);
+    setText(
+      this.summary,
+      `${count(report.rows, "row")}, ${columns}, ${report.format}, ${report.encoding}.`,
+    );
     this.renderColumns(report);
     this.labels.replaceChildren(...labelList(report));
     this.bad.replaceChildren(...badRows(report));
@@ -55,8 +59,16 @@ class Dataset extends View {
   renderColumns(report) {
     const options = report.columns.map((name) => ({ value: name, name }));
     const none = { value: NO_COLUMN, name: "None" };
-    fillSelect(this.text, report.text_column === null ? [none, ...options] : options, report.text_column);
-    fillSelect(this.label, report.label_column === null ? [none, ...options] : options, report.label_column);
+    fillSelect(
+      this.text,
+      report.text_column === null ? [none, ...options] : options,
+      report.text_column,
+    );
+    fillSelect(
+      this.label,
+      report.label_column === null ? [none, ...options] : options,
+      report.label_column,
+    );
     fillSelect(this.pair, [none, ...options], report.pair_column);
   }
 }
@@ -78,15 +90,21 @@ function fillSelect(select, options, value) {
 function labelList({ labels }) {
   const total = labels.reduce((sum, { count }) => sum + count, 0);
   const largest = Math.max(1, ...labels.map(({ count }) => count));
-  const items = labels.slice(0, LABELS_SHOWN_MAX).map(({ name, count: rows }) =>
-    h(
-      "li",
-      { class: "bar-row" },
-      h("span", { class: "bar-name" }, shorten(name, 60)),
-      h("meter", { class: "bar", min: 0, max: largest, value: rows, "aria-hidden": "true" }),
-      h("span", { class: "bar-value" }, `${count(rows, "row")}, ${percent(rows / Math.max(1, total))}`),
-    ),
-  );
+  const items = labels
+    .slice(0, LABELS_SHOWN_MAX)
+    .map(({ name, count: rows }) =>
+      h(
+        "li",
+        { class: "bar-row" },
+        h("span", { class: "bar-name" }, shorten(name, 60)),
+        h("meter", { class: "bar", min: 0, max: largest, value: rows, "aria-hidden": "true" }),
+        h(
+          "span",
+          { class: "bar-value" },
+          `${count(rows, "row")}, ${percent(rows / Math.max(1, total))}`,
+        ),
+      ),
+    );
   const more = labels.length - items.length;
   return [
     h("h3", {}, count(labels.length, "label")),
@@ -100,7 +118,9 @@ function badRows({ bad_rows: rows, bad_rows_total: total }) {
   if (total === 0) {
     return [h("p", { class: "hint", "data-testid": "bad-rows" }, "Every row can be used.")];
   }
-  const items = rows.map(({ row, reason }) => h("li", {}, h("strong", {}, `Row ${number(row)}: `), reason));
+  const items = rows.map(({ row, reason }) =>
+    h("li", {}, h("strong", {}, `Row ${number(row)}: `), reason),
+  );
   const more = total - rows.length;
   return [
     h(

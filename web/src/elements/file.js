@@ -2,6 +2,7 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { bytes } from "../format.js";
+import { isBusy } from "../derived.js";
 
 const SAMPLE_ADDRESS = "./sample/reviews.tsv";
 
@@ -18,15 +19,31 @@ class FilePicker extends View {
     });
     this.sample = h(
       "button",
-      { type: "button", class: "button button-quiet", "data-testid": "sample-button", hidden: true, onclick: () => this.openSample() },
+      {
+        type: "button",
+        class: "button button-quiet",
+        "data-testid": "sample-button",
+        hidden: true,
+        onclick: () => this.openSample(),
+      },
       "Use the sample reviews",
     );
     this.zone = h(
       "div",
       { class: "drop" },
       h("p", { class: "drop-title", id: "file-promise" }, "Your file stays in this tab."),
-      h("p", { class: "hint", id: "file-formats" }, "CSV, TSV, JSONL or plain text, one example per line, with a column of labels."),
-      h("div", { class: "buttons" }, this.input, h("label", { class: "button", for: "file-input" }, "Choose a file"), this.sample),
+      h(
+        "p",
+        { class: "hint", id: "file-formats" },
+        "CSV, TSV, JSONL or plain text, one example per line, with a column of labels.",
+      ),
+      h(
+        "div",
+        { class: "buttons" },
+        this.input,
+        h("label", { class: "button", for: "file-input" }, "Choose a file"),
+        this.sample,
+      ),
       h("p", { class: "hint drop-hint" }, "or drop it here"),
     );
     this.zone.addEventListener("dragover", () => this.zone.classList.add("is-over"));
@@ -44,7 +61,11 @@ class FilePicker extends View {
     this.lock = h(
       "div",
       { class: "locked-note" },
-      h("p", { class: "hint" }, "File, columns and protection are fixed now, because examples have been sent."),
+      h(
+        "p",
+        { class: "hint" },
+        "File, columns and protection are fixed now, because examples have been sent.",
+      ),
       this.startOver,
     );
     this.append(this.zone, this.current, this.lock);
@@ -75,10 +96,10 @@ class FilePicker extends View {
     this.input.value = "";
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ file, released, phase, missing }) {
-    this.locked = released || missing.length > 0;
-    show(this.zone, !released);
+    this.locked = released || isBusy(phase) || missing.length > 0;
+    show(this.zone, !released && !isBusy(phase));
     show(this.lock, released);
     this.input.disabled = this.locked;
     this.sample.disabled = this.locked;
@@ -86,7 +107,12 @@ class FilePicker extends View {
     show(this.current, file !== null);
     if (file === null) return;
     const size = file.bytes > 0 ? `, ${bytes(file.bytes)}` : "";
-    const wait = phase === "loading" ? " (waiting for the model)" : file.read || phase === "error" ? "" : " (reading …)";
+    const wait =
+      phase === "loading"
+        ? " (waiting for the model)"
+        : file.read || phase === "error"
+          ? ""
+          : " (reading …)";
     setText(this.current, `${file.name}${size}${wait}`);
   }
 }

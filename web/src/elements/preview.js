@@ -18,7 +18,11 @@ class PreviewView extends View {
       "div",
       { "data-testid": "preview" },
       h("h3", {}, "Your sentences, and what the server would see"),
-      h("p", { class: "hint" }, "Above: your word. Below: what stands in its place. This is a trial draw; the noise that counts is drawn once, when you train."),
+      h(
+        "p",
+        { class: "hint" },
+        "Above: your word. Below: what stands in its place. This is a trial draw; the noise that counts is drawn once, when you train.",
+      ),
       legend(),
       this.examples,
       this.shares,
@@ -28,7 +32,7 @@ class PreviewView extends View {
     this.append(this.body);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ preview, wanted }) {
     this.body.classList.toggle("is-pending", preview === null);
     setText(this.caveat, CAVEATS[wanted.mechanism]);
@@ -39,14 +43,21 @@ class PreviewView extends View {
 }
 
 const CAVEATS = {
-  token: "An unchanged word can be read by the server, and some exchanged words can be guessed from the words around them. Labels and the length of each text are sent as they are.",
-  vector: "The lower line is the simplest reading of the numbers; a trained attacker can recover more. Labels and the length of each text are sent as they are.",
+  token:
+    "An unchanged word can be read by the server, and some exchanged words can be guessed from the words around them. Labels and the length of each text are sent as they are.",
+  vector:
+    "The lower line is the simplest reading of the numbers; a trained attacker can recover more. Labels and the length of each text are sent as they are.",
   none: "Labels and the length of each text are sent as they are.",
 };
 
 export function legend() {
   const items = KINDS.map(({ kind, sign, name, text }) =>
-    h("li", {}, h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign), `${name}: ${text}`),
+    h(
+      "li",
+      {},
+      h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign),
+      `${name}: ${text}`,
+    ),
   );
   return h("ul", { class: "legend" }, ...items);
 }
@@ -63,7 +74,12 @@ export function tokenList(tokens) {
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
       h("span", { class: "sr-only" }, " becomes "),
-      h("span", { class: "token-seen" }, h("span", { class: "token-sign", "aria-hidden": "true" }, sign), seen),
+      h(
+        "span",
+        { class: "token-seen" },
+        h("span", { class: "token-sign", "aria-hidden": "true" }, sign),
+        seen,
+      ),
       h("span", { class: "sr-only" }, `, ${kind}`),
     );
   });
@@ -74,6 +90,7 @@ export function tokenList(tokens) {
 function sharesBar({ shares, tokens_counted: counted }) {
   const parts = KINDS.map(({ kind }) => {
     const part = h("span", { class: `share share-${kind}` });
+    part.hidden = shares[/** @type {"near"} */ (kind)] === 0;
     part.style.setProperty("flex-grow", String(shares[/** @type {"near"} */ (kind)]));
     return part;
   });
@@ -89,9 +106,12 @@ function sharesBar({ shares, tokens_counted: counted }) {
   return [
     h("div", { class: "shares-bar", "aria-hidden": "true" }, ...parts),
     h("ul", { class: "legend" }, ...words),
-    h("p", { class: "hint" }, `Counted over ${count(counted, "token")} of your data (a token is a word or a part of one).`),
+    h(
+      "p",
+      { class: "hint" },
+      `Counted over ${count(counted, "token")} of your data (a token is a word or a part of one).`,
+    ),
   ];
 }
-
 
 customElements.define("cl-preview", PreviewView);

@@ -2,6 +2,7 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { decimal, percent } from "../format.js";
+import { isBusy } from "../derived.js";
 
 /** The calculation starts when the slider or the field has rested this long. */
 const REST_MILLIS = 250;
@@ -33,18 +34,27 @@ const LEVEL_TEXT = {
 class PrivacyForm extends View {
   build() {
     this.timer = 0;
-    this.radios = MECHANISMS.map(({ id }) =>
-      h("input", { type: "radio", name: "mechanism", value: id, id: `mechanism-${id}`, "data-testid": `mechanism-${id}`, "aria-describedby": `about-${id}`, onchange: () => this.send() }),
+    const radios = MECHANISMS.map(({ id }) =>
+      h("input", {
+        type: "radio",
+        name: "mechanism",
+        value: id,
+        id: `mechanism-${id}`,
+        "data-testid": `mechanism-${id}`,
+        "aria-describedby": `about-${id}`,
+        onchange: () => this.send(),
+      }),
     );
     const options = MECHANISMS.map(({ id, name, text }, index) =>
       h(
         "div",
         { class: "option" },
-        this.radios[index],
+        radios[index],
         h("label", { for: `mechanism-${id}` }, name),
         h("p", { class: "hint", id: `about-${id}` }, text),
       ),
     );
+    this.radios = radios;
     this.warning = h(
       "p",
       { class: "box box-warning", role: "alert" },
@@ -64,7 +74,15 @@ class PrivacyForm extends View {
 
   buildLevel() {
     this.output = h("output", { for: "protection" });
-    this.slider = h("input", { type: "range", id: "protection", min: 0, max: 100, step: 1, "data-testid": "protection-slider", "aria-describedby": "level-hint" });
+    this.slider = h("input", {
+      type: "range",
+      id: "protection",
+      min: 0,
+      max: 100,
+      step: 1,
+      "data-testid": "protection-slider",
+      "aria-describedby": "level-hint",
+    });
     this.slider.addEventListener("input", () => {
       this.eta.value = "";
       this.showLevel();
@@ -72,12 +90,25 @@ class PrivacyForm extends View {
     });
     this.slider.addEventListener("change", () => this.send());
     this.levelHint = h("p", { class: "hint", id: "level-hint" });
-    this.eta = h("input", { type: "number", id: "eta", min: 0, step: "any", inputmode: "decimal", "data-testid": "eta-input", "aria-describedby": "eta-hint" });
+    this.eta = h("input", {
+      type: "number",
+      id: "eta",
+      min: 0,
+      step: "any",
+      inputmode: "decimal",
+      "data-testid": "eta-input",
+      "aria-describedby": "eta-hint",
+    });
     this.eta.addEventListener("input", () => this.sendSoon());
     this.level = h(
       "div",
       { class: "level" },
-      h("div", { class: "level-head" }, h("label", { for: "protection" }, "Protection"), this.output),
+      h(
+        "div",
+        { class: "level-head" },
+        h("label", { for: "protection" }, "Protection"),
+        this.output,
+      ),
       this.slider,
       this.levelHint,
       h(
@@ -85,7 +116,11 @@ class PrivacyForm extends View {
         {},
         h("summary", {}, "For experts: set eta"),
         h("label", { class: "field", for: "eta" }, "eta (1 / embedding distance)", this.eta),
-        h("p", { class: "hint", id: "eta-hint" }, "Smaller is more noise. Leave empty to let the slider choose it."),
+        h(
+          "p",
+          { class: "hint", id: "eta-hint" },
+          "Smaller is more noise. Leave empty to let the slider choose it.",
+        ),
       ),
     );
     return this.level;
@@ -98,7 +133,8 @@ class PrivacyForm extends View {
 
   send() {
     window.clearTimeout(this.timer);
-    const mechanism = /** @type {any[]} */ (this.radios).find((radio) => radio.checked)?.value ?? "token";
+    const mechanism =
+      /** @type {any[]} */ (this.radios).find((radio) => radio.checked)?.value ?? "token";
     const eta = Number(this.eta.value);
     const byEta = mechanism !== "none" && this.eta.value !== "" && eta > 0;
     const protection = mechanism === "none" || byEta ? null : Number(this.slider.value) / 100;
@@ -112,12 +148,17 @@ class PrivacyForm extends View {
     this.slider.classList.toggle("is-overruled", byEta);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ wanted, settings, privacy, released, phase }) {
-    this.fields.disabled = released || phase === "error" || phase === "loading";
+    this.fields.disabled = released || isBusy(phase) || phase === "error" || phase === "loading";
     if (this.changed("wanted", wanted)) {
-      this.sent = JSON.stringify({ mechanism: wanted.mechanism, protection: wanted.protection, eta: wanted.eta });
-      for (const radio of /** @type {any[]} */ (this.radios)) radio.checked = radio.value === wanted.mechanism;
+      this.sent = JSON.stringify({
+        mechanism: wanted.mechanism,
+        protection: wanted.protection,
+        eta: wanted.eta,
+      });
+      for (const radio of /** @type {any[]} */ (this.radios))
+        radio.checked = radio.value === wanted.mechanism;
       this.slider.value = String(Math.round(settings.protection * 100));
       if (wanted.eta !== null) this.eta.value = String(wanted.eta);
       else if (wanted.protection !== null) this.eta.value = "";
@@ -133,7 +174,9 @@ class PrivacyForm extends View {
 
 /** @param {import("../contract.js").Privacy} privacy */
 function describe({ sentence, eta }) {
-  return eta === null ? sentence : `${sentence} (eta ${decimal(eta)} per unit of embedding distance)`;
+  return eta === null
+    ? sentence
+    : `${sentence} (eta ${decimal(eta)} per unit of embedding distance)`;
 }
 
 customElements.define("cl-privacy", PrivacyForm);

@@ -3,7 +3,7 @@
 import { h, setText, show, View } from "../dom.js";
 import { bytes, count, decimal, duration, number, rate } from "../format.js";
 import { millisLeft, stagePace, stepPace } from "../run.js";
-import { isBusy } from "../state.js";
+import { isBusy } from "../derived.js";
 
 const STAGES = [
   { id: "privatize", name: "Protect, on this device" },
@@ -12,30 +12,45 @@ const STAGES = [
 ];
 
 class Progress extends View {
+  /** @type {any} the four facts below the stages */
+  facts;
+
   build() {
     this.rows = STAGES.map(({ id, name }) => {
       const bar = h("progress", { max: 1, value: 0, "aria-label": name });
       const detail = h("span", { class: "stage-detail" });
       return { id, bar, detail, row: h("li", {}, h("span", {}, name), bar, detail) };
     });
-    this.left = fact("Time left");
-    this.sent = fact("Sent", "bytes-sent");
-    this.loss = fact("Loss");
-    this.epoch = fact("Epoch");
-    this.pause = h("button", { type: "button", class: "button", "data-testid": "pause-button", onclick: () => this.ask(this.isPaused ? "resume" : "pause") });
-    this.stop = h("button", { type: "button", class: "button", "data-testid": "stop-button", onclick: () => this.ask("stop") });
+    this.facts = {
+      left: fact("Time left"),
+      sent: fact("Sent", "bytes-sent"),
+      loss: fact("Loss"),
+      epoch: fact("Epoch"),
+    };
+    this.pause = h("button", {
+      type: "button",
+      class: "button",
+      "data-testid": "pause-button",
+      onclick: () => this.ask(this.isPaused ? "resume" : "pause"),
+    });
+    this.stop = h("button", {
+      type: "button",
+      class: "button",
+      "data-testid": "stop-button",
+      onclick: () => this.ask("stop"),
+    });
     this.buttons = h("div", { class: "buttons" }, this.pause, this.stop);
     this.body = h(
       "div",
       { class: "card run", "data-testid": "progress" },
       h("ul", { class: "stages" }, ...this.rows.map(({ row }) => row)),
-      h("dl", { class: "facts" }, ...[this.left, this.sent, this.loss, this.epoch].map(({ node }) => node)),
+      h("dl", { class: "facts" }, ...Object.values(this.facts).map(({ node }) => node)),
       this.buttons,
     );
     this.append(this.body);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ run, phase, stopping }) {
     show(this.body, run !== null);
     if (run === null) return;
@@ -48,10 +63,10 @@ class Progress extends View {
       bar.value = done;
       setText(detail, text);
     }
-    setText(this.left.value, timeLeft(run, phase));
-    setText(this.sent.value, bytes(run.bytesSent));
-    setText(this.loss.value, run.loss === null ? "not yet" : `${decimal(run.loss)} nats`);
-    setText(this.epoch.value, run.epoch === 0 ? "not yet" : number(run.epoch));
+    setText(this.facts.left.value, timeLeft(run, phase));
+    setText(this.facts.sent.value, bytes(run.bytesSent));
+    setText(this.facts.loss.value, run.loss === null ? "not yet" : `${decimal(run.loss)} nats`);
+    setText(this.facts.epoch.value, run.epoch === 0 ? "not yet" : number(run.epoch));
     show(this.buttons, busy);
     setText(this.pause, this.isPaused ? "Continue" : "Pause");
     this.pause.disabled = phase === "preparing" || stopping;
@@ -78,7 +93,13 @@ function stageView(run, id, phase) {
     return { done: run.step, total: run.stepsTotal, text, current: run.stepsTotal > 0 && !ended };
   }
   const stage = id === "upload" ? run.stages.upload : run.stages.privatize;
-  if (stage === null) return { done: 0, total: 0, text: run.stepsTotal > 0 ? "Done before" : "Waiting", current: false };
+  if (stage === null)
+    return {
+      done: 0,
+      total: 0,
+      text: run.stepsTotal > 0 ? "Done before" : "Waiting",
+      current: false,
+    };
   const pace = stagePace(stage);
   const open = stage.done < stage.total;
   const moving = open && pace !== null && phase === "preparing" ? `, ${rate(pace, "example")}` : "";
@@ -90,6 +111,7 @@ function stageView(run, id, phase) {
 function timeLeft(run, phase) {
   if (run.endedAt !== null) return `none, took ${duration(run.endedAt - run.startedAt)}`;
   if (phase === "paused") return "paused";
+  if (!isBusy(/** @type {import("../initial.js").Phase} */ (phase))) return "interrupted";
   const millis = millisLeft(run);
   if (millis === null) return "estimating";
   return phase === "preparing" ? `${duration(millis)} until training` : `about ${duration(millis)}`;

@@ -4,7 +4,7 @@ import { h, show, View } from "../dom.js";
 import { count, number, percent, shorten } from "../format.js";
 import { bestValidation, majorityShare } from "../run.js";
 import { doneSentence } from "../sentences.js";
-import { isBusy } from "../state.js";
+import { isBusy } from "../derived.js";
 
 class Result extends View {
   build() {
@@ -12,7 +12,7 @@ class Result extends View {
     this.append(this.body);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ run, report, phase }) {
     const shown = run !== null && run.done !== null && run.done.steps > 0 && !isBusy(phase);
     show(this.body, shown);
@@ -24,7 +24,9 @@ class Result extends View {
     this.body.replaceChildren(
       h("h3", {}, "Result"),
       h("p", {}, `${doneSentence(done.reason)}, ${after}`),
-      ...(best === null ? [h("p", {}, "No held-out row was measured before the end.")] : measures(best, labels)),
+      ...(best === null
+        ? [h("p", {}, "No held-out row was measured before the end.")]
+        : measures(best, labels)),
     );
   }
 }
@@ -37,10 +39,24 @@ function measures(best, labels) {
     h(
       "dl",
       { class: "figures" },
-      h("div", {}, h("dt", {}, "Accuracy"), h("dd", { "data-testid": "accuracy" }, percent(best.accuracy, 1))),
-      h("div", {}, h("dt", {}, "Macro-F1"), h("dd", { "data-testid": "macro-f1" }, percent(best.macro_f1, 1))),
+      h(
+        "div",
+        {},
+        h("dt", {}, "Accuracy"),
+        h("dd", { "data-testid": "accuracy" }, percent(best.accuracy, 1)),
+      ),
+      h(
+        "div",
+        {},
+        h("dt", {}, "Macro-F1"),
+        h("dd", { "data-testid": "macro-f1" }, percent(best.macro_f1, 1)),
+      ),
     ),
-    h("p", { class: "hint" }, `Measured on ${count(measured, "held-out row")}. Always giving the most frequent answer would be right for ${always}.`),
+    h(
+      "p",
+      { class: "hint" },
+      `Measured on ${count(measured, "held-out row")}. Always giving the most frequent answer would be right for ${always}.`,
+    ),
     h("h3", {}, "Where it is right and wrong"),
     matrix(best.confusion, labels),
   ];
@@ -49,16 +65,27 @@ function measures(best, labels) {
 /** @param {number[]} confusion @param {string[]} labels */
 function matrix(confusion, labels) {
   const n = Math.round(Math.sqrt(confusion.length));
-  const names = Array.from({ length: n }, (_, index) => shorten(labels[index] ?? `class ${index}`, 24));
+  const names = Array.from({ length: n }, (_, index) =>
+    shorten(labels[index] ?? `class ${index}`, 24),
+  );
   const rows = names.map((name, truth) => {
     const row = confusion.slice(truth * n, truth * n + n);
-    const total = Math.max(1, row.reduce((sum, value) => sum + value, 0));
+    const total = Math.max(
+      1,
+      row.reduce((sum, value) => sum + value, 0),
+    );
     const cells = row.map((value, answer) => {
       const cell = h("td", { class: answer === truth ? "cell cell-right" : "cell" }, number(value));
       cell.style.setProperty("--share", `${Math.round((value / total) * 100)}%`);
       return cell;
     });
-    return h("tr", {}, h("th", { scope: "row" }, name), ...cells, h("td", { class: "recall" }, percent(row[truth] / total)));
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, name),
+      ...cells,
+      h("td", { class: "recall" }, percent(row[truth] / total)),
+    );
   });
   const head = names.map((name) => h("th", { scope: "col" }, name));
   return h(

@@ -3,7 +3,7 @@
 import { failureBox, h, setText, show, View } from "../dom.js";
 import { bytes, count } from "../format.js";
 import { LOADING_STAGES } from "../sentences.js";
-import { isBusy } from "../state.js";
+import { isBusy } from "../derived.js";
 
 class Status extends View {
   build() {
@@ -18,12 +18,21 @@ class Status extends View {
       { class: "card loading" },
       h("h2", { class: "card-title" }, "Getting the model ready"),
       h("ul", { class: "stages" }, ...this.rows.map(({ row }) => row)),
-      h("p", { class: "hint" }, "You can choose your file meanwhile; it is read as soon as the model is ready."),
+      h(
+        "p",
+        { class: "hint" },
+        "You can choose your file meanwhile; it is read as soon as the model is ready.",
+      ),
     );
     this.device = h("p", { class: "device" });
     this.notice = h("p", { class: "box box-notice", "data-testid": "notice", role: "status" });
     this.form = this.buildForm();
-    this.details = h("details", { class: "settings" }, h("summary", {}, "Model and device"), this.form);
+    this.details = h(
+      "details",
+      { class: "settings" },
+      h("summary", {}, "Model and device"),
+      this.form,
+    );
     this.ready = h("div", { class: "ready" }, this.device, this.notice, this.details);
     this.append(this.banner, this.loading, this.ready);
   }
@@ -51,7 +60,7 @@ class Status extends View {
     return h("div", {}, this.model, this.fields);
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render(state) {
     this.renderBanner(state);
     show(this.loading, state.phase === "loading");
@@ -60,9 +69,11 @@ class Status extends View {
     this.renderReady(state);
   }
 
-  /** @param {import("../state.js").State} state */
-  renderBanner({ failure, missing }) {
-    const isNew = [this.changed("failure", failure), this.changed("missing", missing)].includes(true);
+  /** @param {import("../initial.js").State} state */
+  renderBanner({ failure, missing, file }) {
+    const isNew = [this.changed("failure", failure), this.changed("missing", missing)].includes(
+      true,
+    );
     if (!isNew) return;
     if (missing.length > 0) {
       const sentence = `This browser lacks ${missing.join(" and ")}, which this page needs.`;
@@ -71,16 +82,24 @@ class Status extends View {
         failureBox({ place: "connect", name: "Unsupported", sentence, advice, fatal: true }),
       );
     } else if (failure?.fatal) {
-      const again = h("button", { type: "button", class: "button", onclick: () => this.ask("connect") }, "Connect again");
+      const again = h(
+        "button",
+        { type: "button", class: "button", onclick: () => this.ask("connect") },
+        "Connect again",
+      );
       const box = failureBox(failure);
-      box.append(h("p", { class: "hint" }, "Your file and everything you entered are still here."), again);
+      if (file !== null)
+        box.append(
+          h("p", { class: "hint" }, "Your file and everything you entered are still here."),
+        );
+      box.append(again);
       this.banner.replaceChildren(box);
     } else {
       this.banner.replaceChildren();
     }
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   renderLoading({ loading, loadingStage }) {
     const current = LOADING_STAGES.findIndex(({ stage }) => stage === loadingStage);
     /** @type {any[]} */ (this.rows).forEach(({ stage, row, bar, detail }, index) => {
@@ -96,12 +115,15 @@ class Status extends View {
     });
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   renderReady({ device, catalogue, settings, phase, released }) {
     if (device === null || catalogue === null) return;
     const model = catalogue.models.find(({ model_id }) => model_id === catalogue.model_id);
     const kind = device.kind === "webgpu" ? "GPU" : "CPU";
-    setText(this.device, `Ready: ${catalogue.model_id}, on the ${kind} of this device (${device.name}).`);
+    setText(
+      this.device,
+      `Ready: ${catalogue.model_id}, on the ${kind} of this device (${device.name}).`,
+    );
     setText(this.notice, device.notice ?? "");
     show(this.notice, device.notice !== null && device.notice !== "");
     this.fields.disabled = isBusy(phase) || released;
@@ -110,7 +132,9 @@ class Status extends View {
     if (!model) return;
     if (this.changed("catalogue", catalogue)) {
       this.cutChoice.replaceChildren(
-        ...model.cuts.map((cut) => h("option", { value: cut }, cut === 0 ? "0: embeddings only" : count(cut, "block"))),
+        ...model.cuts.map((cut) =>
+          h("option", { value: cut }, cut === 0 ? "0: embeddings only" : count(cut, "block")),
+        ),
       );
     }
     this.cutChoice.value = String(catalogue.cut);

@@ -2,7 +2,7 @@
 
 import { failureBox, h, setText, show, View } from "../dom.js";
 import { STEPS } from "../sentences.js";
-import { currentStep, openSteps } from "../state.js";
+import { currentStep, openSteps } from "../derived.js";
 
 class Steps extends View {
   build() {
@@ -21,7 +21,7 @@ class Steps extends View {
     this.append(h("nav", { "aria-label": "Steps" }, h("ol", { class: "steps" }, ...this.items)));
   }
 
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render(state) {
     const open = openSteps(state);
     const current = currentStep(state);
@@ -44,7 +44,7 @@ class Steps extends View {
 
 /** Shows the failure of the places that it is responsible for. */
 class FailureSlot extends View {
-  /** @param {import("../state.js").State} state */
+  /** @param {import("../initial.js").State} state */
   render({ failure }) {
     if (!this.changed("failure", failure)) return;
     const places = (this.dataset.places ?? "").split(" ");

@@ -1,0 +1,60 @@
+/** Values that follow from the state. Pure. */
+
+/**
+ * @param {import("./settings.js").Settings} settings
+ * @param {number|null} eta
+ * @returns {import("./contract.js").PrivacyWanted}
+ */
+export function wantedFrom({ mechanism, protection }, eta) {
+  const plain = mechanism === "none";
+  return {
+    mechanism,
+    protection: plain || eta !== null ? null : protection,
+    eta: plain ? null : eta,
+  };
+}
+
+/** Says whether leaving the page now would lose work. @param {import("./initial.js").Phase} phase */
+export function isBusy(phase) {
+  return phase === "preparing" || phase === "training" || phase === "paused";
+}
+
+/** Says whether the data can be trained on. @param {import("./initial.js").State} state */
+export function isUsable({ report }) {
+  return (
+    report !== null &&
+    report.problem === null &&
+    report.label_column !== null &&
+    report.labels.length >= 2
+  );
+}
+
+/** Finds the number of open steps, 1 to 5. @param {import("./initial.js").State} state */
+export function openSteps(state) {
+  if (state.run?.done && state.run.done.steps > 0 && !isBusy(state.phase)) return 5;
+  if (state.run !== null || state.phase === "privacy") return 4;
+  if (isUsable(state)) return state.privacy === null ? 3 : 4;
+  return state.report === null ? 1 : 2;
+}
+
+/** Finds the step that the reader is at, 1 to 5. @param {import("./initial.js").State} state */
+export function currentStep(state) {
+  if (state.phase === "privacy") return 3;
+  return openSteps(state);
+}
+
+/**
+ * Names a file among those that were opened in this tab.
+ * @param {{ name: string, bytes: number }} file
+ */
+export function fileKey({ name, bytes }) {
+  return `${name}/${bytes}`;
+}
+
+/**
+ * Says whether training would send examples of this file a second time, with new noise.
+ * @param {import("./initial.js").State} state
+ */
+export function isSecondRelease({ released, file, releasedFiles }) {
+  return !released && file !== null && releasedFiles.includes(fileKey(file));
+}

@@ -1,0 +1,56 @@
+/** What the page knows, and what it knows before anything has happened. Pure. */
+
+import { wantedFrom } from "./derived.js";
+
+/** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
+/** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
+
+/**
+ * @typedef {object} State
+ * @property {Phase} phase
+ * @property {string[]} missing what this browser lacks; empty when it is supported
+ * @property {import("./settings.js").Settings} settings
+ * @property {Record<string, { bytes: number, bytesTotal: number }>} loading by stage
+ * @property {string|null} loadingStage
+ * @property {import("./contract.js").DeviceInfo|null} device
+ * @property {import("./contract.js").Catalogue|null} catalogue
+ * @property {{ name: string, bytes: number, read: boolean }|null} file
+ * @property {import("./contract.js").DatasetReport|null} report
+ * @property {import("./contract.js").Columns|null} columns what the reader chose, null: what was detected
+ * @property {import("./contract.js").PrivacyWanted} wanted
+ * @property {import("./contract.js").Privacy|null} privacy null while it is being calculated
+ * @property {import("./contract.js").Preview|null} preview
+ * @property {boolean} released whether this session may have sent examples
+ * @property {string[]} releasedFiles keys of the files of which earlier sessions may have sent examples
+ * @property {import("./run.js").Run|null} run
+ * @property {boolean} stopping
+ * @property {{ pending: boolean, answers: Answer[] }} prediction
+ * @property {Failure|null} failure
+ */
+
+/** @typedef {import("./contract.js").Prediction & { text: string, preview: import("./contract.js").Preview|null }} Answer */
+
+/** @param {import("./settings.js").Settings} settings @returns {State} */
+export function initialState(settings) {
+  return {
+    phase: "loading",
+    missing: [],
+    settings,
+    loading: {},
+    loadingStage: null,
+    device: null,
+    catalogue: null,
+    file: null,
+    report: null,
+    columns: null,
+    wanted: wantedFrom(settings, null),
+    privacy: null,
+    preview: null,
+    released: false,
+    releasedFiles: [],
+    run: null,
+    stopping: false,
+    prediction: { pending: false, answers: [] },
+    failure: null,
+  };
+}
