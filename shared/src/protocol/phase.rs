@@ -1,22 +1,22 @@
 //! Which message of a client is allowed when: the one table that both halves of a session obey.
 //!
-//! The phases follow the server's messages, so both sides pass through them in the same order, the
-//! client a little later. What makes a phase end is in docs/protocol.md and in the two sessions.
+//! The server moves on when it accepts a message, the client when it reads the answer, so both pass
+//! through the same phases in the same order. What ends a phase is in docs/protocol.md, section 6.
 
 use super::message::ClientMessage;
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Until `Welcome`.
+    /// Until `Hello` is accepted.
     Handshake,
-    /// Until `TrainStarted`: examples come in.
+    /// Until `Train` is accepted: examples come in.
     Collecting,
-    /// Until `Paused` or `TrainDone`: a run goes on.
+    /// Until `Pause` is accepted or the run is done: a run goes on.
     Training,
-    /// Until `Continued` or `TrainDone`: a run is held.
+    /// Until `Continue` is accepted or the run is done: a run is held.
     Held,
-    /// After `TrainDone`: there is an adapter that predicts.
+    /// After a run: there is an adapter that predicts.
     Trained,
 }
 

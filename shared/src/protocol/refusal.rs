@@ -7,7 +7,7 @@ use super::message::{RefusalCode, Refused};
 
 /// The session ended as both sides wished. Source: RFC 6455, section 7.4.1, as the next four.
 pub const CLOSE_DONE: u16 = 1000;
-/// The server is going away; what it acknowledged in this session is lost with it in version 1.
+/// The server lets go of a session that is not used.
 pub const CLOSE_GOING_AWAY: u16 = 1001;
 /// The other side broke the protocol, or is not allowed here.
 pub const CLOSE_POLICY: u16 = 1008;
@@ -15,7 +15,7 @@ pub const CLOSE_POLICY: u16 = 1008;
 pub const CLOSE_TOO_LARGE: u16 = 1009;
 /// The server failed.
 pub const CLOSE_INTERNAL: u16 = 1011;
-/// The server restarts; come back at once. Source: IANA WebSocket close code registry, as the next.
+/// The server stops or restarts. Source: IANA WebSocket close code registry, as the next.
 pub const CLOSE_RESTART: u16 = 1012;
 /// The server has no room; come back later.
 pub const CLOSE_TRY_LATER: u16 = 1013;

@@ -1,0 +1,241 @@
+//! One value of every message: those that docs/protocol.md writes out in hex.
+
+use shared::protocol::limits::Limits;
+use shared::protocol::message::{
+    Acknowledged, AdapterSettings, AdapterTarget, ClientMessage, DoneReason, ExampleHeader, Hello,
+    Predict, Prediction, RefusalCode, Refused, ServerMessage, Split, StepReport, TrainDone,
+    TrainSettings, Upload, ValidationReport, Welcome,
+};
+use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
+
+pub(super) struct ClientSample {
+    pub(super) name: &'static str,
+    pub(super) sequence: u64,
+    pub(super) message: ClientMessage,
+    /// Empty unless the message has a tensor.
+    pub(super) values: Vec<f32>,
+}
+
+impl ClientSample {
+    /// The payload, by the tensor code.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        let Some(tensor) = activations(&self.message) else {
+            return Vec::new();
+        };
+        let columns = tensor.columns as usize;
+        let (encoded, payload) =
+            TensorDescriptor::encode_rows(tensor.dtype, columns, &self.values).unwrap();
+        assert_eq!(encoded, tensor);
+        payload
+    }
+}
+
+pub(super) fn activations(message: &ClientMessage) -> Option<TensorDescriptor> {
+    match message {
+        ClientMessage::Upload(upload) => Some(upload.activations),
+        ClientMessage::Predict(predict) => Some(predict.activations),
+        _ => None,
+    }
+}
+
+/// A new variant does not compile until it has a name here, and then a block in the document.
+pub(super) fn client_name(message: &ClientMessage) -> &'static str {
+    match message {
+        ClientMessage::Hello(_) => "Hello",
+        ClientMessage::Upload(_) => "Upload",
+        ClientMessage::Train(_) => "Train",
+        ClientMessage::Pause => "Pause",
+        ClientMessage::Continue => "Continue",
+        ClientMessage::Cancel => "Cancel",
+        ClientMessage::Predict(_) => "Predict",
+        ClientMessage::Goodbye => "Goodbye",
+    }
+}
+
+/// As `client_name`.
+pub(super) fn server_name(message: &ServerMessage) -> &'static str {
+    match message {
+        ServerMessage::Welcome(_) => "Welcome",
+        ServerMessage::Acknowledged(_) => "Acknowledged",
+        ServerMessage::TrainStarted { .. } => "TrainStarted",
+        ServerMessage::Step(_) => "Step",
+        ServerMessage::Validation(_) => "Validation",
+        ServerMessage::Paused => "Paused",
+        ServerMessage::Continued => "Continued",
+        ServerMessage::TrainDone(_) => "TrainDone",
+        ServerMessage::Prediction(_) => "Prediction",
+        ServerMessage::Refused(_) => "Refused",
+    }
+}
+
+/// 0, 1, 2 and so on.
+fn counted<const N: usize>() -> [u8; N] {
+    std::array::from_fn(|at| at as u8)
+}
+
+pub(super) fn client() -> Vec<ClientSample> {
+    let messages = [
+        (ClientMessage::Hello(hello()), vec![]),
+        (
+            ClientMessage::Upload(upload()),
+            vec![1.0, -2.0, 0.5, 0.0, 3.0, -1.0],
+        ),
+        (ClientMessage::Train(train()), vec![]),
+        (ClientMessage::Pause, vec![]),
+        (ClientMessage::Continue, vec![]),
+        (ClientMessage::Cancel, vec![]),
+        (ClientMessage::Predict(predict()), vec![63.5, -2.0]),
+        (ClientMessage::Goodbye, vec![]),
+    ];
+    let samples = (1..)
+        .zip(messages)
+        .map(|(sequence, (message, values))| ClientSample {
+            name: client_name(&message),
+            sequence,
+            message,
+            values,
+        });
+    samples.collect()
+}
+
+/// Name, sequence and message.
+pub(super) fn server() -> Vec<(&'static str, u64, ServerMessage)> {
+    let step = StepReport {
+        step: 1,
+        epoch: 1,
+        loss: 0.6875,
+        learning_rate: 0.001,
+        step_millis: 12,
+    };
+    let done = TrainDone {
+        steps: 6,
+        best_step: 2,
+        reason: DoneReason::StoppedEarly,
+    };
+    let messages = [
+        ServerMessage::Welcome(welcome()),
+        ServerMessage::Acknowledged(Acknowledged {
+            sequence: 2,
+            examples_stored: 2,
+        }),
+        ServerMessage::TrainStarted { steps_total: 6 },
+        ServerMessage::Step(step),
+        ServerMessage::Validation(validation()),
+        ServerMessage::Paused,
+        ServerMessage::Continued,
+        ServerMessage::TrainDone(done),
+        ServerMessage::Prediction(Prediction {
+            request_id: 1,
+            probabilities: vec![0.25, 0.75],
+        }),
+        ServerMessage::Refused(Refused {
+            sequence: Some(9),
+            code: RefusalCode::WrongShape,
+            sentence: "an activation has 2 columns; the tensor has 3".into(),
+            closes: false,
+        }),
+    ];
+    let at_the_door = ServerMessage::Refused(Refused {
+        sequence: None,
+        code: RefusalCode::WrongVersion,
+        sentence: "expected protocol version 1; got 2".into(),
+        closes: true,
+    });
+    let named = (1..)
+        .zip(messages)
+        .map(|(at, message)| (server_name(&message), at, message));
+    named
+        .chain([("Refused-at-the-door", 1, at_the_door)])
+        .collect()
+}
+
+fn hello() -> Hello {
+    Hello {
+        protocol_version: 1,
+        model_id: "tiny".into(),
+        bottom_sha256: counted(),
+        cut: 1,
+        n_classes: 2,
+        adapter: AdapterSettings {
+            rank: 8,
+            alpha: 16.0,
+            dropout: 0.5,
+            targets: vec![AdapterTarget::Query, AdapterTarget::Value],
+        },
+    }
+}
+
+fn upload() -> Upload {
+    let first = ExampleHeader {
+        example_id: 7,
+        split: Split::Train,
+        label: 0,
+        seq_length: 1,
+    };
+    let second = ExampleHeader {
+        example_id: 8,
+        split: Split::Validation,
+        label: 1,
+        seq_length: 2,
+    };
+    Upload {
+        examples: vec![first, second],
+        activations: TensorDescriptor {
+            dtype: ActivationDtype::F16,
+            rows: 3,
+            columns: 2,
+        },
+    }
+}
+
+fn train() -> TrainSettings {
+    TrainSettings {
+        epochs: 3,
+        batch_size: 2,
+        learning_rate: 0.001,
+        warmup_share: 0.0625,
+        weight_decay: 0.01,
+        gradient_norm_max: 1.0,
+        class_weights: vec![1.0, 1.5],
+        patience: 2,
+        validations_per_epoch: 1,
+    }
+}
+
+fn predict() -> Predict {
+    let activations = TensorDescriptor {
+        dtype: ActivationDtype::Int8,
+        rows: 1,
+        columns: 2,
+    };
+    Predict {
+        request_id: 1,
+        seq_lengths: vec![1],
+        activations,
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        protocol_version: 1,
+        session_token: counted(),
+        model_id: "tiny".into(),
+        bottom_sha256: counted(),
+        cut: 1,
+        d_model: 128,
+        limits: Limits::default(),
+        device: "cpu".into(),
+    }
+}
+
+/// 6 of 8 right, three of four in each class: accuracy and both F1 are 0.75.
+fn validation() -> ValidationReport {
+    ValidationReport {
+        step: 2,
+        loss: 0.5,
+        accuracy: 0.75,
+        macro_f1: 0.75,
+        confusion: vec![3, 1, 1, 3],
+        best: true,
+    }
+}
