@@ -95,28 +95,30 @@ pub(crate) fn ensure_bindgen(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Installs a program from crates.io into the cache.
 ///
+/// First with the versions that its authors locked; an index that lacks one of them gets another chance with
+/// whatever it has.
+///
 /// # Errors
 /// One sentence with the command that a person can run.
 pub(crate) fn install(workspace: &Workspace, name: &str, version: &str) -> Result<()> {
-    let mut command = workspace.cargo("install");
-    command
-        // A directory of its own, removed at the end: nothing here is shared with the workspace.
-        .env_remove("CARGO_TARGET_DIR")
-        .args([
-            name,
-            "--version",
-            &format!("={version}"),
-            "--locked",
-            "--root",
-        ])
-        .arg(workspace.tools());
-    shell::run_logged(
-        &mut command,
-        &workspace.log(&format!("install-{name}")),
-        &format!(
-            "{name} could not be installed: run `cargo install {name} --version ={version} --locked`."
-        ),
-    )
+    let exact = format!("={version}");
+    let install = || {
+        let mut command = workspace.cargo("install");
+        command
+            // A directory of its own, removed at the end: nothing here is shared with the workspace.
+            .env_remove("CARGO_TARGET_DIR")
+            .args([name, "--version", &exact, "--root"])
+            .arg(workspace.tools());
+        command
+    };
+    let log = workspace.log(&format!("install-{name}"));
+    let remedy =
+        format!("{name} could not be installed: run `cargo install {name} --version {exact}`.");
+    if shell::run_logged(install().arg("--locked"), &log, &remedy).is_ok() {
+        return Ok(());
+    }
+    println!("    once more, with the versions that this index has");
+    shell::run_logged(&mut install(), &log, &remedy)
 }
 
 fn has_bindgen(directory: &Path, version: &str) -> bool {
