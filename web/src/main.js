@@ -38,13 +38,14 @@ const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer
 /** @param {any} event */
 function dispatch(event) {
   state = reduce(state, { ...event, at: performance.now() });
-  document.documentElement.dataset.phase = state.phase;
   if (renderTimer === 0) renderTimer = window.setTimeout(render, RENDER_MILLIS_MIN);
 }
 
 function render() {
   renderTimer = 0;
   for (const view of views) /** @type {any} */ (view).render(state);
+  // Set last: whoever waits for a phase finds the page that belongs to it.
+  document.documentElement.dataset.phase = state.phase;
   document.title = title();
   history.replaceState(null, "", printHash(state.settings) || location.pathname + location.search);
   announce();

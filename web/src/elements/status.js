@@ -10,7 +10,7 @@ class Status extends View {
     this.banner = h("div", { class: "banner" });
     this.rows = LOADING_STAGES.map(({ stage, name }) => {
       const detail = h("span", { class: "stage-detail" });
-      const bar = h("progress", { "aria-label": name });
+      const bar = h("progress", { "aria-label": `Loading: ${name}` });
       return { stage, detail, bar, row: h("li", {}, h("span", {}, name), bar, detail) };
     });
     this.loading = h(
@@ -41,20 +41,20 @@ class Status extends View {
     this.deviceChoice = choice(["auto", "gpu", "cpu"], ["Automatic", "GPU (WebGPU)", "CPU"]);
     this.cutChoice = h("select", {});
     this.precisionChoice = choice(["f16", "f32"], ["16 bit (smaller download)", "32 bit"]);
+    this.cutLabel = h("label", {}, "Blocks that run in this tab (cut)", this.cutChoice);
     this.fields = h(
       "fieldset",
       { class: "fields" },
       h("legend", { class: "sr-only" }, "Model and device"),
       h("label", {}, "Device", this.deviceChoice),
-      h("label", {}, "Blocks that run in this tab (cut)", this.cutChoice),
+      this.cutLabel,
       h("label", {}, "Weights", this.precisionChoice),
     );
-    this.fields.addEventListener("change", () => {
-      this.ask("settings", {
-        device: this.deviceChoice.value,
-        precision: this.precisionChoice.value,
-        cut: this.cutChoice.value === "" ? null : Number(this.cutChoice.value),
-      });
+    this.fields.addEventListener("change", (/** @type {Event} */ { target }) => {
+      if (target !== this.cutChoice) {
+        const key = target === this.deviceChoice ? "device" : "precision";
+        this.ask("settings", { [key]: /** @type {HTMLSelectElement} */ (target).value });
+      } else this.ask("settings", { cut: Number(this.cutChoice.value) });
     });
     this.model = h("p", { class: "hint" });
     return h("div", {}, this.model, this.fields);
@@ -65,7 +65,7 @@ class Status extends View {
     this.renderBanner(state);
     show(this.loading, state.phase === "loading");
     if (state.phase === "loading") this.renderLoading(state);
-    show(this.ready, state.device !== null && state.phase !== "loading");
+    show(this.ready, state.phase !== "loading" && state.missing.length === 0);
     this.renderReady(state);
   }
 
@@ -117,6 +117,12 @@ class Status extends View {
 
   /** @param {import("../initial.js").State} state */
   renderReady({ device, catalogue, settings, phase, released }) {
+    this.fields.disabled = isBusy(phase) || (released && phase !== "error");
+    this.deviceChoice.value = settings.device;
+    this.precisionChoice.value = settings.precision;
+    show(this.device, device !== null && catalogue !== null && phase !== "error");
+    show(this.notice, Boolean(device?.notice));
+    show(this.cutLabel, catalogue !== null);
     if (device === null || catalogue === null) return;
     const model = catalogue.models.find(({ model_id }) => model_id === catalogue.model_id);
     const kind = device.kind === "webgpu" ? "GPU" : "CPU";
@@ -125,10 +131,6 @@ class Status extends View {
       `Ready: ${catalogue.model_id}, on the ${kind} of this device (${device.name}).`,
     );
     setText(this.notice, device.notice ?? "");
-    show(this.notice, device.notice !== null && device.notice !== "");
-    this.fields.disabled = isBusy(phase) || released;
-    this.deviceChoice.value = settings.device;
-    this.precisionChoice.value = settings.precision;
     if (!model) return;
     if (this.changed("catalogue", catalogue)) {
       this.cutChoice.replaceChildren(

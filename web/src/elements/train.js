@@ -122,6 +122,10 @@ class TrainForm extends View {
       h("div", { class: "buttons" }, this.button),
       this.hint,
     );
+    // A field inside a closed fold cannot say what is wrong with it.
+    const unfold = (/** @type {any} */ { target }) =>
+      ((target.closest("details") ?? {}).open = true);
+    this.form.addEventListener("invalid", unfold, true);
     this.form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.ask("train", this.options());
