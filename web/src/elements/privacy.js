@@ -115,7 +115,7 @@ class PrivacyForm extends View {
         "details",
         {},
         h("summary", {}, "For experts: set eta"),
-        h("label", { class: "field", for: "eta" }, "eta (1 / embedding distance)", this.eta),
+        h("label", { class: "field", for: "eta" }, "eta (1 / distance)", this.eta),
         h(
           "p",
           { class: "hint", id: "eta-hint" },
@@ -176,7 +176,7 @@ class PrivacyForm extends View {
 function describe({ sentence, eta }) {
   return eta === null
     ? sentence
-    : `${sentence} (eta ${decimal(eta)} per unit of embedding distance)`;
+    : `${sentence} (eta ${decimal(eta)} per unit of distance)`;
 }
 
 customElements.define("cl-privacy", PrivacyForm);
