@@ -10,7 +10,8 @@ use crate::trainer::TrainerHandle;
 /// The names under which the daemon answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hosts {
-    /// Only `localhost` and loopback addresses: a page elsewhere that points its own name here gets nothing.
+    /// Only `localhost` and loopback addresses: a page elsewhere that points its own name here gets
+    /// nothing.
     Loopback,
     /// Any: the daemon is meant to be reached under names that it does not know.
     Any,

@@ -40,7 +40,8 @@ pub struct Args {
     )]
     pub listen: SocketAddr,
 
-    /// Allow an address that other machines can reach. There is no TLS and no login: put a proxy in front.
+    /// Allow an address that other machines can reach. There is no TLS and no login: put a proxy in
+    /// front.
     #[arg(long, env = "CUTLAYER_ALLOW_REMOTE")]
     pub allow_remote: bool,
 

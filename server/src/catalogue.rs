@@ -1,8 +1,10 @@
-//! What the daemon offers: one model, its cuts, and the files that a client needs to run the bottom.
+//! What the daemon offers: one model, its cuts, and the files that a client needs to run the
+//! bottom.
 //!
-//! A bottom artifact is cut out of the model once, written beside a sidecar with its sha256, and reused by later
-//! starts. The tokenizer and the configuration are copied beside it, so that what is served stays what was hashed
-//! even when somebody edits the model's directory. Nothing here serves anything; `routes` does.
+//! A bottom artifact is cut out of the model once, written beside a sidecar with its sha256, and
+//! reused by later starts. The tokenizer and the configuration are copied beside it, so that what
+//! is served stays what was hashed even when somebody edits the model's directory. Nothing here
+//! serves anything; `routes` does.
 
 mod files;
 
@@ -62,7 +64,7 @@ pub enum CatalogueError {
         path: PathBuf,
     },
     /// A cut that the model does not have.
-    #[error("cut {actual} does not exist: a model of {n_layers} blocks has cuts 0 to {}", n_layers - 1)]
+    #[error("cut {actual} does not exist: a cut is below the model's {n_layers} blocks")]
     Cut {
         /// Asked for.
         actual: u32,
@@ -124,10 +126,11 @@ struct FileDescription {
 }
 
 impl Catalogue {
-    /// Reads a Hugging Face directory and makes sure of its artifacts. Blocking; takes seconds the first time.
+    /// Reads a Hugging Face directory and makes sure of its artifacts. Blocking; takes seconds the
+    /// first time.
     ///
-    /// `cuts`: the cuts to offer; empty for all. `limits.seq_length_max` is lowered to what the model has
-    /// positions for.
+    /// `cuts`: the cuts to offer; empty for all. `limits.seq_length_max` is lowered to what the
+    /// model has positions for.
     ///
     /// # Errors
     ///
@@ -244,7 +247,8 @@ fn read(path: &Path) -> Result<Vec<u8>, CatalogueError> {
     })
 }
 
-/// The tokenizer's bytes, unchanged. The server does not tokenize: it only makes sure that it serves JSON.
+/// The tokenizer's bytes, unchanged. The server does not tokenize: it only makes sure that it
+/// serves JSON.
 fn read_tokenizer(path: &Path) -> Result<Vec<u8>, CatalogueError> {
     let bytes = read(path)?;
     match serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
@@ -347,7 +351,7 @@ mod tests {
         let error = offered_cuts(&[3], 3).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cut 3 does not exist: a model of 3 blocks has cuts 0 to 2"
+            "cut 3 does not exist: a cut is below the model's 3 blocks"
         );
     }
 

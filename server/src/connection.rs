@@ -1,17 +1,17 @@
 //! One WebSocket: bytes in, bytes out, timers, back-pressure. The only place that handles frames.
 //!
-//! The loop brings one message at a time to the session and carries its effects out before it reads the next, so a
-//! client that sends faster than the disk writes is held back by TCP. It never waits for a client that does not
-//! read: replies go through a bounded queue to a writer with a deadline, step reports are dropped when the queue is
-//! full, and nothing more is read while replies wait. So the trainer's reports are always taken at once.
+//! The loop brings one message at a time to the session and carries its effects out before it reads
+//! the next, so a client that sends faster than the disk writes is held back by TCP. It never waits
+//! for a client that does not read: what it has to say goes into a bounded list, a writer with a
+//! deadline empties that list, and while the client is behind, step reports are dropped and nothing
+//! more is read from it. So the trainer's reports are always taken at once.
 //!
-//! When the connection is lost the session is over: its run is cancelled and its data removed. Jobs that outlive
-//! their client are not supported yet.
+//! When the connection is lost the session is over: its run is cancelled and its data removed. Jobs
+//! that outlive their client are not supported yet.
 
 mod work;
 mod writer;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -27,14 +27,13 @@ use shared::protocol::refusal::{
     CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE, CLOSE_TRY_LATER,
 };
 use tokio::sync::mpsc::Permit;
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use crate::error::Fault;
-use crate::limits::BACKLOG_MESSAGES_MAX;
 use crate::routes::State;
 use crate::session::{Effect, Session};
 use work::{Outcome, Work};
-use writer::Writer;
+use writer::{Outgoing, Writer};
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ pub async fn run(socket: WebSocket, state: Arc<State>) {
         session: Session::new(state.offer.clone(), token),
         work: Work::new(state.clone()),
         writer: Writer::spawn(sink, state.app.timeouts.write),
-        backlog: VecDeque::new(),
+        outgoing: Outgoing::default(),
         sequence: 1,
         opened: now,
         heard: now,
@@ -93,8 +92,7 @@ struct Connection {
     session: Session,
     work: Work,
     writer: Writer,
-    /// Replies that must not be dropped and do not fit into the writer's queue.
-    backlog: VecDeque<Message>,
+    outgoing: Outgoing,
     /// Of our next message.
     sequence: u64,
     opened: Instant,
@@ -107,7 +105,7 @@ struct Connection {
 impl Connection {
     async fn serve(&mut self, incoming: &mut SplitStream<WebSocket>) -> Ending {
         let shutdown = self.state.shutdown.clone();
-        let queue = self.writer.queue();
+        let queue = self.writer.queue().clone();
         let period = self.state.app.timeouts.ping;
         let mut pings = interval_at(self.opened + period, period);
         loop {
@@ -115,7 +113,7 @@ impl Connection {
             let ending = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Some(Ending::Close(CLOSE_RESTART, "the server stops")),
-                permit = queue.reserve(), if !self.backlog.is_empty() => match permit {
+                permit = queue.reserve(), if !self.outgoing.is_empty() => match permit {
                     Ok(permit) => self.unload(permit),
                     Err(_) => Some(Ending::Lost),
                 },
@@ -127,7 +125,7 @@ impl Connection {
                     let _ = queue.try_send(Message::Ping(Bytes::new()));
                     None
                 }
-                message = incoming.next(), if self.backlog.is_empty() => {
+                message = incoming.next(), if !self.outgoing.is_behind() => {
                     self.heard = Instant::now();
                     self.take_message(message).await
                 }
@@ -266,37 +264,33 @@ impl Connection {
         None
     }
 
-    /// Queues a message. Step reports are news of the moment and are dropped when the client is slow.
+    /// Queues a message. Step reports are news of the moment and are dropped when the client is
+    /// slow.
     fn send(&mut self, message: &ServerMessage) -> Option<Ending> {
-        let queue = self.writer.queue();
-        let full = !self.backlog.is_empty() || queue.capacity() == 0;
-        if full && matches!(message, ServerMessage::Step(_)) {
+        if self.outgoing.is_behind() && matches!(message, ServerMessage::Step(_)) {
             return None;
         }
-        let frame = match encode_server(self.sequence, message) {
-            Ok(frame) => Message::Binary(frame.into()),
+        match encode_server(self.sequence, message) {
+            Ok(frame) => {
+                self.sequence += 1;
+                (!self.outgoing.push(frame)).then_some(Ending::Lost)
+            }
             Err(error) => {
                 tracing::error!(%error, "a message cannot be encoded");
-                return Some(Ending::Close(CLOSE_INTERNAL, "the server failed"));
+                Some(Ending::Close(CLOSE_INTERNAL, "the server failed"))
             }
-        };
-        self.sequence += 1;
-        if full {
-            self.backlog.push_back(frame);
-        } else if queue.try_send(frame).is_err() {
-            return Some(Ending::Lost);
         }
-        (self.backlog.len() > BACKLOG_MESSAGES_MAX).then_some(Ending::Lost)
     }
 
     fn unload(&mut self, permit: Permit<'_, Message>) -> Option<Ending> {
-        if let Some(message) = self.backlog.pop_front() {
+        if let Some(message) = self.outgoing.pop() {
             permit.send(message);
         }
         None
     }
 
-    /// Deletes what the session has, then closes: who sees the close frame knows that the data is gone.
+    /// Deletes what the session has, then closes: who sees the close frame knows that the data is
+    /// gone.
     async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
         self.work.release().await;
         let Ending::Close(code, reason) = ending else {
@@ -304,9 +298,13 @@ impl Connection {
             return;
         };
         let patience = self.state.app.timeouts.close;
-        for message in std::mem::take(&mut self.backlog) {
-            self.writer.send(message, patience).await;
-        }
+        let waiting = async {
+            while let Some(message) = self.outgoing.pop() {
+                self.writer.send(message, patience).await;
+            }
+        };
+        // In all, not for each: a client that does not read must not hold the daemon up.
+        let _ = timeout(patience, waiting).await;
         close(self.writer, incoming, code, reason, patience).await;
         tracing::info!(code, reason, "a session closed");
     }
@@ -314,7 +312,8 @@ impl Connection {
 
 /// Sends a close frame and waits, not for long, until the other side has seen it.
 ///
-/// Dropping the socket earlier would reset the connection while the other side still sends, and lose the frame.
+/// Dropping the socket earlier would reset the connection while the other side still sends, and
+/// lose the frame.
 async fn close(
     mut writer: Writer,
     mut incoming: SplitStream<WebSocket>,
@@ -338,8 +337,8 @@ async fn close(
 
 /// Whether the WebSocket library stopped at a message above the limit, before it took its bytes.
 ///
-/// axum hides that library's error type, so its first words are what there is to go by; a test over a real socket
-/// holds them.
+/// axum hides that library's error type, so its first words are what there is to go by; a test over
+/// a real socket holds them.
 fn is_too_large(error: &axum::Error) -> bool {
     error.to_string().starts_with("Space limit exceeded")
 }

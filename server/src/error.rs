@@ -1,7 +1,8 @@
-//! Everything that a session does not accept or cannot do, and the one way from there to a wire refusal.
+//! Everything that a session does not accept or cannot do, and the one way from there to a wire
+//! refusal.
 //!
-//! A fault's text is sent to the client, so it holds numbers and names of settings, and nothing else of the
-//! client's. Internal reasons stay in `source` and go to the log.
+//! A fault's text is sent to the client, so it holds numbers and names of settings, and nothing
+//! else of the client's. Internal reasons stay in `source` and go to the log.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! The server's half of Cutlayer: it keeps the top of the model and trains an adapter on activations.
+//! The server's half of Cutlayer: it keeps the top of the model and trains an adapter on
+//! activations.
 //!
 //! | module | what |
 //! |---|---|
@@ -12,8 +13,8 @@
 //! | [`error`] | what is refused, and in which words |
 //! | [`limits`], [`shutdown`], [`telemetry`] | bounds, the end, the log |
 //!
-//! The server cannot name text, tokens or the privacy mechanisms: they are behind a feature of `shared` that it does
-//! not enable.
+//! The server cannot name text, tokens or the privacy mechanisms: they are behind a feature of
+//! `shared` that it does not enable.
 
 pub mod app;
 pub mod args;
@@ -40,8 +41,9 @@ pub use app::{App, Hosts};
 
 /// Serves until `shutdown` is cancelled and everything in progress has ended, or run out of time.
 ///
-/// axum's graceful shutdown does not wait for WebSocket sessions (tokio-rs/axum#3003), and waits for slow downloads
-/// without bound. Here sessions are tracked and told, and both share `Timeouts::shutdown`.
+/// axum's graceful shutdown does not wait for WebSocket sessions (tokio-rs/axum#3003), and waits
+/// for slow downloads without bound. Here sessions are tracked and told, and both share
+/// `Timeouts::shutdown`.
 ///
 /// # Errors
 ///

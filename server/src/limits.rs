@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use shared::protocol::limits::HANDSHAKE_SECS_MAX;
 
-/// Messages that wait for the socket: enough for a burst of reports, little enough to notice a slow reader.
+/// Messages that wait for the socket before step reports are dropped and no more is read from the
+/// client: enough for a burst of reports.
 pub const OUTGOING_MESSAGES_MAX: usize = 64;
 
-/// Messages behind the full queue that must not be dropped (validations, the end of a run). A client that lets
-/// more than these pile up is not reading.
-pub const BACKLOG_MESSAGES_MAX: usize = 256;
+/// Bytes that wait for the socket: a client that lets more pile up is not reading, and is dropped.
+/// The largest message, a confusion matrix of 1,000 classes, takes 4 MB.
+pub const OUTGOING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Reports of a run that wait for its session. The session never waits for its client, so this is only ever a
-/// buffer for bursts: the trainer does not block on it.
+/// Reports of a run that wait for its session. The session never waits for its client, so this is
+/// only ever a buffer for bursts: the trainer does not block on it.
 pub const RUN_EVENTS_MAX: usize = 256;
 
 /// Predictions of one session at work: each holds a batch of activations in memory.

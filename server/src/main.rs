@@ -1,4 +1,5 @@
-//! The daemon `cutlayer-server`: reads the command line, loads the model, serves until it is told to stop.
+//! The daemon `cutlayer-server`: reads the command line, loads the model, serves until it is told
+//! to stop.
 
 use std::io::{self, Write};
 
@@ -19,7 +20,8 @@ async fn main() -> anyhow::Result<()> {
     args.check()?;
     telemetry::init(args.log_format(), &args.log, io::stderr)?;
     let shutdown = shutdown::on_signal().context("signal handlers cannot be installed")?;
-    // Bound first: whoever waits for the address finds it taken at once, not after the model is loaded.
+    // Bound first: whoever waits for the address finds it taken at once, not after the model is
+    // loaded.
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -31,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
         device = app.trainer.device_name(),
         "listening"
     );
-    // The one line on standard output: where the page is, for people and for scripts that asked for port 0.
+    // The one line on standard output: where the page is, for people and for scripts that asked for
+    // port 0.
     writeln!(io::stdout(), "http://{address}/")?;
     serve(listener, app, shutdown).await?;
     tracing::info!("stopped");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 use tower_http::trace::TraceLayer;
+use tracing::Span;
 
 use crate::app::App;
 use crate::connection;
@@ -94,8 +96,13 @@ pub fn router(state: Arc<State>) -> Router {
     router
         .layer(from_fn_with_state(state.clone(), access::host))
         .layer(map_response(headers::secure))
-        .layer(TraceLayer::new_for_http())
+        .layer(TraceLayer::new_for_http().make_span_with(span))
         .with_state(state)
+}
+
+/// Names a request in the log by method and path; a query is the client's business.
+fn span(request: &Request) -> Span {
+    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }
 
 async fn healthz() -> &'static str {
@@ -145,7 +152,8 @@ async fn session(
     let upgrade = upgrade
         .max_message_size(frame_bytes_max)
         .max_frame_size(frame_bytes_max);
-    // Taken before the answer: the daemon must not end between the answer and the session's first line.
+    // Taken before the answer: the daemon must not end between the answer and the session's first
+    // line.
     let tracked = state.tracker.token();
     match state.slots.clone().try_acquire_owned() {
         Ok(slot) => upgrade.on_upgrade(move |socket| async move {

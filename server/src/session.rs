@@ -1,11 +1,12 @@
 //! One session as a pure state machine: a client's message in, effects out.
 //!
-//! This is the server's half of `client-wasm/src/session.rs`. It decides what is legal and what follows; it does
-//! not touch sockets, files, the trainer or the clock. `connection` reads frames for it and carries its effects out,
-//! one after the other, before it brings the next message.
+//! This is the server's half of `client-wasm/src/session.rs`. It decides what is legal and what
+//! follows; it does not touch sockets, files, the trainer or the clock. `connection` reads frames
+//! for it and carries its effects out, one after the other, before it brings the next message.
 //!
-//! The phase moves when a request is accepted, not when the trainer reports it: a second `Pause` before the first
-//! has taken effect is refused, and nothing can be uploaded between `Train` and `TrainStarted`.
+//! The phase moves when a request is accepted, not when the trainer reports it: a second `Pause`
+//! before the first has taken effect is refused, and nothing can be uploaded between `Train` and
+//! `TrainStarted`.
 
 mod offer;
 
@@ -177,7 +178,8 @@ impl Session {
         }))
     }
 
-    /// Tells the client that an accepted message could not be carried out; the session goes on without it.
+    /// Tells the client that an accepted message could not be carried out; the session goes on
+    /// without it.
     pub fn not_done(&mut self, sequence: Option<u64>, fault: &Fault) -> Vec<Effect<'static>> {
         if self.closed {
             return Vec::new();
@@ -391,7 +393,8 @@ impl Session {
     }
 }
 
-/// Bytes that an upload takes in the store. `check_upload` has held the payload against its descriptor.
+/// Bytes that an upload takes in the store. `check_upload` has held the payload against its
+/// descriptor.
 fn payload_bytes(upload: &Upload) -> u64 {
     upload
         .activations

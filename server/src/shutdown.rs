@@ -1,9 +1,11 @@
-//! When the daemon stops: on SIGINT or SIGTERM, once everything that was asked to end has ended or run out of time.
+//! When the daemon stops: on SIGINT or SIGTERM, once everything that was asked to end has ended or
+//! run out of time.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Gives a token that is cancelled by the first SIGINT or SIGTERM; a second one ends the process at once.
+/// Gives a token that is cancelled by the first SIGINT or SIGTERM; a second one ends the process at
+/// once.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! What the daemon keeps on disk: one directory for artifacts, one a session for activations.
 //!
-//! Nothing here knows sockets or training. A session's data lives exactly as long as its connection; runs that
-//! outlive their client are not supported yet, so whatever an earlier process left behind is removed at start.
+//! Nothing here knows sockets or training. A session's data lives exactly as long as its
+//! connection; runs that outlive their client are not supported yet, so whatever an earlier process
+//! left behind is removed at start.
 
 pub mod activations;
 
@@ -40,7 +41,8 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Creates the directory where needed, locks it, and removes sessions that an earlier process left behind.
+    /// Creates the directory where needed, locks it, and removes sessions that an earlier process
+    /// left behind.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! The daemon's log.
 //!
-//! Events hold names, numbers, durations and codes. Records of the `log` crate are not bridged: the WebSocket library
-//! writes whole frames there at its finest levels, and no level may put a client's bytes into a log.
+//! Events hold names, numbers, durations and codes. Records of the `log` crate are not bridged: the
+//! WebSocket library writes whole frames there at its finest levels, and no level may put a
+//! client's bytes into a log.
 
 use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing_subscriber::EnvFilter;

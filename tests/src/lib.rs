@@ -1,1 +1,19 @@
+//! The harness of the integration tests: a daemon on a free port, clients that say what they are
+//! told to say.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`assets`] | where models and fixtures are |
+//! | [`test_server`] | the real daemon in this process, with directories of its own |
+//! | [`raw_client`] | frames over a real WebSocket, without the client's good manners |
+//! | [`http`] | requests over a real socket, as they are written |
+//! | [`log`] | everything that the daemon logs, at the finest level |
 
+pub mod assets;
+pub mod http;
+pub mod log;
+pub mod raw_client;
+pub mod test_server;
+
+pub use raw_client::{RawClient, Received};
+pub use test_server::{Options, TestServer};

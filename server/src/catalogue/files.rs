@@ -98,7 +98,8 @@ impl Shelf {
         })
     }
 
-    /// The sidecar is removed first and written last: whatever happens in between, no sidecar speaks of other bytes.
+    /// The sidecar is removed first and written last: whatever happens in between, no sidecar
+    /// speaks of other bytes.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<Artifact, CatalogueError> {
         let path = self.directory.join(name);
         let sidecar = self.sidecar(name);

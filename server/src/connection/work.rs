@@ -53,7 +53,8 @@ impl Work {
         }
     }
 
-    /// Waits for the next result; for ever, if nothing is at work. Nothing is lost when this is dropped.
+    /// Waits for the next result; for ever, if nothing is at work. Nothing is lost when this is
+    /// dropped.
     pub(super) async fn next(&mut self) -> Outcome {
         let Self {
             reports,
@@ -163,8 +164,8 @@ impl Work {
         });
     }
 
-    /// Ends the run and deletes the data. Bounded in time: what the trainer does not let go of at once is gone from
-    /// the directory all the same.
+    /// Ends the run and deletes the data. Bounded in time: what the trainer does not let go of at
+    /// once is gone from the directory all the same.
     pub(super) async fn release(&mut self) {
         self.predictions.abort_all();
         // First: a trainer that waits for room in this queue is freed.

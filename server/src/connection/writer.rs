@@ -1,5 +1,7 @@
-//! The sending half of a connection: a bounded queue, and a task that empties it into the socket with a deadline.
+//! The sending half of a connection: what waits, and a task that hands it to the socket with a
+//! deadline.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
@@ -9,9 +11,43 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::limits::OUTGOING_MESSAGES_MAX;
+use crate::limits::{OUTGOING_BYTES_MAX, OUTGOING_MESSAGES_MAX};
 
-/// Queues messages for one socket.
+/// Frames that wait for the socket, in order, bounded in number and bytes.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Outgoing {
+    /// Adds a frame; `false` when the client has let too much pile up.
+    #[must_use]
+    pub(super) fn push(&mut self, frame: Vec<u8>) -> bool {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        self.bytes <= OUTGOING_BYTES_MAX
+    }
+
+    /// Takes the next frame.
+    pub(super) fn pop(&mut self) -> Option<Message> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(Message::Binary(frame.into()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether the client is behind: nothing more is read from it, and news of the moment are
+    /// dropped.
+    pub(super) fn is_behind(&self) -> bool {
+        self.frames.len() >= OUTGOING_MESSAGES_MAX || self.bytes > OUTGOING_BYTES_MAX / 2
+    }
+}
+
+/// Hands messages to one socket, one at a time.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -19,9 +55,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. It ends, and closes the queue, when the socket fails or takes longer than `deadline`.
+    /// Starts the task. It ends, and closes the queue, when the socket fails or takes longer than
+    /// `deadline` for one message.
     pub(super) fn spawn(mut sink: SplitSink<WebSocket, Message>, deadline: Duration) -> Self {
-        let (queue, mut messages) = mpsc::channel(OUTGOING_MESSAGES_MAX);
+        let (queue, mut messages) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
                 let last = matches!(message, Message::Close(_));
@@ -34,18 +71,18 @@ impl Writer {
         Self { queue, task }
     }
 
-    /// The queue, for `try_send`, `reserve` and `closed`.
-    pub(super) fn queue(&self) -> mpsc::Sender<Message> {
-        self.queue.clone()
+    /// Where the task takes messages from.
+    pub(super) fn queue(&self) -> &mpsc::Sender<Message> {
+        &self.queue
     }
 
-    /// Queues a message, waiting for room but not for long.
-    pub(super) async fn send(&mut self, message: Message, patience: Duration) {
+    /// Hands over a message, waiting for room but not for long.
+    pub(super) async fn send(&self, message: Message, patience: Duration) {
         // A client that takes nothing gets nothing more.
         let _ = timeout(patience, self.queue.send(message)).await;
     }
 
-    /// Sends a close frame after everything that is queued, and waits until the socket has taken it.
+    /// Sends a close frame after everything else, and waits until the socket has taken it.
     pub(super) async fn close(&mut self, code: u16, reason: &'static str, patience: Duration) {
         let reason = Utf8Bytes::from_static(reason);
         self.send(Message::Close(Some(CloseFrame { code, reason })), patience)
@@ -59,5 +96,27 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.push(vec![0; OUTGOING_BYTES_MAX / 2]));
+        assert!(!outgoing.is_behind());
+        assert!(outgoing.push(vec![0; OUTGOING_BYTES_MAX / 2]));
+        assert!(outgoing.is_behind());
+        assert!(!outgoing.push(vec![0; 1]));
+        while outgoing.pop().is_some() {}
+        assert_eq!(outgoing.bytes, 0);
+        for _ in 0..OUTGOING_MESSAGES_MAX {
+            assert!(!outgoing.is_behind());
+            assert!(outgoing.push(vec![0; 1]));
+        }
+        assert!(outgoing.is_behind());
     }
 }

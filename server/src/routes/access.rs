@@ -1,7 +1,8 @@
 //! Who may talk to the daemon at all, judged by `Host` and `Origin`.
 //!
-//! A browser lets any page open a WebSocket anywhere, and lets a page point its own name at a loopback address (DNS
-//! rebinding). The first is stopped by `Origin`, the second by `Host`. This is not a login.
+//! A browser lets any page open a WebSocket anywhere, and lets a page point its own name at a
+//! loopback address (DNS rebinding). The first is stopped by `Origin`, the second by `Host`. This
+//! is not a login.
 
 use std::net::IpAddr;
 use std::sync::Arc;

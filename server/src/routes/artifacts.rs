@@ -1,4 +1,5 @@
-//! Files of the catalogue: strong validators, ranges, and caching for ever under an address that names the content.
+//! Files of the catalogue: strong validators, ranges, and caching for ever under an address that
+//! names the content.
 
 use std::sync::Arc;
 
@@ -78,7 +79,8 @@ async fn file(state: &State, name: &str, version: &Version, request: Request) ->
     response
 }
 
-/// Sends the file or the asked-for range of it. Conditions are judged here, by content; the file's time says nothing.
+/// Sends the file or the asked-for range of it. Conditions are judged here, by content; the file's
+/// time says nothing.
 async fn send(artifact: &Artifact, etag: &HeaderValue, mut request: Request) -> Response {
     let headers = request.headers_mut();
     if headers
@@ -117,7 +119,8 @@ fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     })
 }
 
-/// Makes the validator of a response that was compressed on the way weak: its bytes are not those that were hashed.
+/// Makes the validator of a response that was compressed on the way weak: its bytes are not those
+/// that were hashed.
 pub(super) async fn weaken_etag_of_compressed(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if !headers.contains_key(header::CONTENT_ENCODING) {

@@ -1,8 +1,9 @@
 //! The activations of one session: one append-only file, and an index of headers in memory.
 //!
-//! The file holds payload bytes exactly as they came (f32, f16 or int8); they are decoded when a batch is read.
-//! Reads are positional, so the trainer may read while nothing is shared but the file. What the bytes mean, and
-//! whether they are acceptable, was settled by the session before they get here.
+//! The file holds payload bytes exactly as they came (f32, f16 or int8); they are decoded when a
+//! batch is read. Reads are positional, so the trainer may read while nothing is shared but the
+//! file. What the bytes mean, and whether they are acceptable, was settled by the session before
+//! they get here.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -91,7 +92,8 @@ impl ActivationStore {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when headers, descriptor and payload do not fit together; otherwise the file system's reason.
+    /// `InvalidInput` when headers, descriptor and payload do not fit together; otherwise the file
+    /// system's reason.
     pub fn append(
         &self,
         examples: &[ExampleHeader],
@@ -205,7 +207,8 @@ impl ActivationStore {
 
     /// Removes the store's directory at once, even while a run still holds the store.
     ///
-    /// The open file stays readable for that run's last step and is gone when the last holder lets go.
+    /// The open file stays readable for that run's last step and is gone when the last holder lets
+    /// go.
     ///
     /// # Errors
     ///

@@ -1,0 +1,200 @@
+//! A client without good manners: it sends what it is told to, and shows what comes back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use futures_util::{SinkExt, StreamExt};
+use shared::protocol::codec::{decode_server, encode_client};
+use shared::protocol::limits::Limits;
+use shared::protocol::message::{
+    ClientMessage, Hello, RefusalCode, Refused, SUBPROTOCOL, ServerMessage, Welcome,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+/// Longer than anything should take, shorter than a person's patience.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came from the server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// A message.
+    Message(ServerMessage),
+    /// The close frame, or `None` when the connection ended without one.
+    Closed(Option<u16>),
+}
+
+/// One WebSocket to a server.
+#[derive(Debug)]
+pub struct RawClient {
+    socket: WebSocketStream<TcpStream>,
+    /// Of the next message; tests may set it.
+    pub sequence: u64,
+    server_sequence: u64,
+}
+
+impl RawClient {
+    /// Opens a WebSocket as the native client does.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
+        let mut request = format!("ws://{server}/v1/session").into_client_request()?;
+        let protocol = HeaderValue::from_static(SUBPROTOCOL);
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", protocol);
+        let stream = TcpStream::connect(server).await?;
+        let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
+        let chosen = response.headers().get("Sec-WebSocket-Protocol");
+        ensure!(
+            chosen.is_some_and(|chosen| chosen == SUBPROTOCOL),
+            "the server chose {chosen:?}"
+        );
+        Ok(Self {
+            socket,
+            sequence: 1,
+            server_sequence: 1,
+        })
+    }
+
+    /// Opens a WebSocket and is welcomed.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn welcomed(server: SocketAddr, hello: Hello) -> anyhow::Result<(Self, Welcome)> {
+        let mut client = Self::connect(server).await?;
+        client.send(&ClientMessage::Hello(hello), &[]).await?;
+        match client.receive().await? {
+            Received::Message(ServerMessage::Welcome(welcome)) => Ok((client, welcome)),
+            other => bail!("expected Welcome; got {other:?}"),
+        }
+    }
+
+    /// Sends a message with the next sequence number, and returns that number.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn send(&mut self, message: &ClientMessage, payload: &[u8]) -> anyhow::Result<u64> {
+        let sequence = self.sequence;
+        self.send_bytes(encode_client(sequence, message, payload)?)
+            .await?;
+        self.sequence += 1;
+        Ok(sequence)
+    }
+
+    /// Sends bytes as a frame, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn send_bytes(&mut self, frame: Vec<u8>) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::Binary(frame.into())).await?)
+    }
+
+    /// Sends a text message, which the protocol does not have.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn send_text(&mut self, text: &str) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::text(text)).await?)
+    }
+
+    /// Waits for the next message or the end. Holds the server's numbering to its word.
+    ///
+    /// # Errors
+    ///
+    /// When nothing comes in time, or something that is no frame.
+    pub async fn receive(&mut self) -> anyhow::Result<Received> {
+        loop {
+            let next = timeout(PATIENCE, self.socket.next())
+                .await
+                .context("nothing came")?;
+            let bytes = match next {
+                Some(Ok(Message::Binary(bytes))) => bytes,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(frame))) => {
+                    return Ok(Received::Closed(frame.map(|frame| frame.code.into())));
+                }
+                Some(Ok(other)) => bail!("a server sends binary messages; got {other:?}"),
+                Some(Err(_)) | None => return Ok(Received::Closed(None)),
+            };
+            let frame = decode_server(&bytes, &Limits::default())?;
+            let expected = self.server_sequence;
+            ensure!(
+                frame.sequence == expected,
+                "expected message {expected}; got {frame:?}"
+            );
+            self.server_sequence += 1;
+            return Ok(Received::Message(frame.message));
+        }
+    }
+
+    /// Waits for a message.
+    ///
+    /// # Errors
+    ///
+    /// When the connection ends instead.
+    pub async fn message(&mut self) -> anyhow::Result<ServerMessage> {
+        match self.receive().await? {
+            Received::Message(message) => Ok(message),
+            Received::Closed(code) => bail!("expected a message; the server closed with {code:?}"),
+        }
+    }
+
+    /// Waits for a refusal, passing over the reports of a run.
+    ///
+    /// # Errors
+    ///
+    /// When something else comes.
+    pub async fn refusal(&mut self) -> anyhow::Result<Refused> {
+        loop {
+            match self.message().await? {
+                ServerMessage::Refused(refused) => return Ok(refused),
+                ServerMessage::Step(_) | ServerMessage::Validation(_) => {}
+                other => bail!("expected a refusal; got {other:?}"),
+            }
+        }
+    }
+
+    /// Waits for a refusal that ends the connection, and for that end.
+    ///
+    /// # Errors
+    ///
+    /// When the refusal does not close, or something else comes.
+    pub async fn refused_for_good(mut self) -> anyhow::Result<(RefusalCode, Option<u16>)> {
+        let refused = self.refusal().await?;
+        ensure!(refused.closes, "{refused:?} does not close");
+        match self.receive().await? {
+            Received::Closed(code) => Ok((refused.code, code)),
+            other => bail!("expected the end; got {other:?}"),
+        }
+    }
+
+    /// Waits for the end of the connection, passing over messages.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come in time.
+    pub async fn closed(&mut self) -> anyhow::Result<Option<u16>> {
+        loop {
+            if let Received::Closed(code) = self.receive().await? {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Splits the socket, for a client that sends and listens at the same time.
+    pub fn into_socket(self) -> WebSocketStream<TcpStream> {
+        self.socket
+    }
+}

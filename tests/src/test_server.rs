@@ -1,0 +1,193 @@
+//! The real daemon in this process: a free port, directories of its own, the CPU.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+use server::args::DeviceChoice;
+use server::catalogue::Catalogue;
+use server::limits::Timeouts;
+use server::store::DataDirectory;
+use server::trainer::TrainerHandle;
+use server::{App, Hosts, serve};
+use shared::protocol::limits::Limits;
+use shared::protocol::message::{AdapterSettings, AdapterTarget, Hello, PROTOCOL_VERSION};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{http, log};
+
+/// What a test wants to be different.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Sessions at the same time.
+    pub sessions_max: usize,
+    /// What sessions may ask for.
+    pub limits: Limits,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// The built page.
+    pub page: Option<PathBuf>,
+    /// Where adapters are written.
+    pub export: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // A raw client does not answer close frames: do not wait long for that.
+        let timeouts = Timeouts {
+            close: Duration::from_millis(300),
+            ..Timeouts::default()
+        };
+        let limits = Limits::default();
+        Self {
+            sessions_max: 16,
+            limits,
+            timeouts,
+            page: None,
+            export: None,
+        }
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct TestServer {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Stops it when cancelled.
+    pub shutdown: CancellationToken,
+    data: TempDir,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl TestServer {
+    /// Starts a daemon for a model directory.
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot be offered or the port not be bound.
+    pub async fn start(model_dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(model_dir, Options::default()).await
+    }
+
+    /// Starts a daemon with options.
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot be offered or the port not be bound.
+    pub async fn start_with(model_dir: &Path, options: Options) -> anyhow::Result<Self> {
+        log::capture();
+        let data = tempfile::tempdir()?;
+        let directory = DataDirectory::open(data.path())?;
+        let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
+        let trainer = TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export)?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = listener.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let app = App {
+            catalogue,
+            trainer,
+            data: directory,
+            page: options.page,
+            hosts: Hosts::Loopback,
+            sessions_max: options.sessions_max,
+            timeouts: options.timeouts,
+        };
+        let task = tokio::spawn(serve(listener, app, shutdown.clone()));
+        Ok(Self {
+            addr,
+            shutdown,
+            data,
+            task,
+        })
+    }
+
+    /// Stops the daemon and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it failed.
+    pub async fn stop(self) -> anyhow::Result<TempDir> {
+        self.shutdown.cancel();
+        self.task.await??;
+        Ok(self.data)
+    }
+
+    /// The catalogue, as a client sees it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be fetched or read.
+    pub async fn catalogue(&self) -> anyhow::Result<Value> {
+        let response = http::get(self.addr, "/v1/catalogue", &[]).await?;
+        Ok(serde_json::from_slice(&response.body)?)
+    }
+
+    /// A `Hello` for cut 1 in f32 that the server accepts.
+    ///
+    /// # Errors
+    ///
+    /// When the catalogue does not offer that.
+    pub async fn hello(&self) -> anyhow::Result<Hello> {
+        let catalogue = self.catalogue().await?;
+        let cuts = catalogue["cuts"].as_array().context("no cuts")?;
+        let cut = cuts
+            .iter()
+            .find(|cut| cut["cut"] == 1)
+            .context("no cut 1")?;
+        let artifacts = cut["artifacts"].as_array().context("no artifacts")?;
+        let bottom = artifacts
+            .iter()
+            .find(|one| one["precision"] == "f32")
+            .context("no f32")?;
+        Ok(Hello {
+            protocol_version: PROTOCOL_VERSION,
+            model_id: catalogue["model_id"]
+                .as_str()
+                .context("no model_id")?
+                .to_owned(),
+            bottom_sha256: unhex(bottom["sha256"].as_str().context("no sha256")?)?,
+            cut: 1,
+            n_classes: 2,
+            adapter: AdapterSettings {
+                rank: 4,
+                alpha: 8.0,
+                dropout: 0.0,
+                targets: vec![AdapterTarget::Query, AdapterTarget::Value],
+            },
+        })
+    }
+
+    /// Directories of sessions that have data on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the data directory cannot be read.
+    pub fn session_directories(&self) -> io::Result<usize> {
+        sessions_in(self.data.path())
+    }
+}
+
+/// Directories of sessions under a data directory.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn sessions_in(data: &Path) -> io::Result<usize> {
+    Ok(std::fs::read_dir(data.join("sessions"))?.count())
+}
+
+fn unhex(text: &str) -> anyhow::Result<[u8; 32]> {
+    anyhow::ensure!(text.len() == 64 && text.is_ascii(), "not a sha256");
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,10 @@
+//! Everything that is tested over real sockets and files, in one binary.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod hostile;
+mod samples;
+mod server_http;
+mod server_session;
+mod server_training;
+mod tidy;
+mod wire;

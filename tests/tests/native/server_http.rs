@@ -1,0 +1,282 @@
+//! The daemon's HTTP: what a browser and a cache rely on.
+
+use std::fs;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tests::assets::ModelDirectory;
+use tests::http::{get, upgrade_status};
+use tests::{Options, TestServer};
+
+use crate::samples::{assert_serves, server, server_with};
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Every file that the catalogue names.
+fn files(catalogue: &Value) -> Vec<Value> {
+    let cuts = catalogue["cuts"].as_array().unwrap().iter();
+    let bottoms = cuts.flat_map(|cut| cut["artifacts"].as_array().unwrap().clone());
+    bottoms
+        .chain([catalogue["tokenizer"].clone(), catalogue["config"].clone()])
+        .collect()
+}
+
+#[tokio::test]
+async fn every_file_of_the_catalogue_is_what_the_catalogue_says() {
+    let server = server().await;
+    let catalogue = server.catalogue().await.unwrap();
+    assert_eq!(catalogue["model_id"], "bert-shaped");
+    assert_eq!(catalogue["family"], "bert");
+    assert_eq!(catalogue["protocol_version"], 1);
+    assert_eq!(
+        (&catalogue["n_layers"], &catalogue["d_model"]),
+        (&3.into(), &32.into())
+    );
+    assert_eq!(catalogue["seq_length_max"], 40);
+    assert_eq!(catalogue["limits"]["seq_length_max"], 40);
+    let files = files(&catalogue);
+    // Three cuts in two precisions, tokenizer, configuration.
+    assert_eq!(files.len(), 8);
+    for file in files {
+        let response = get(server.addr, file["path"].as_str().unwrap(), &[])
+            .await
+            .unwrap();
+        assert_eq!(response.status, 200);
+        assert_eq!(file["sha256"], sha256(&response.body));
+        assert_eq!(file["bytes"], response.body.len());
+        let immutable = "public, max-age=31536000, immutable";
+        assert_eq!(response.header("cache-control"), Some(immutable));
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_has_a_strong_etag_and_ranges() {
+    let server = server().await;
+    let path = "/v1/artifacts/bottom-1-f16.safetensors";
+    let whole = get(server.addr, path, &[]).await.unwrap();
+    let etag = whole.header("etag").unwrap().to_owned();
+    assert_eq!(etag, format!("\"{}\"", sha256(&whole.body)));
+    assert_eq!(whole.header("cache-control"), Some("no-cache"));
+    assert_eq!(whole.header("content-encoding"), None);
+
+    let known = get(server.addr, path, &[("If-None-Match", &etag)])
+        .await
+        .unwrap();
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    assert_eq!(known.header("etag"), Some(etag.as_str()));
+    let unknown = get(server.addr, path, &[("If-None-Match", "\"0\"")])
+        .await
+        .unwrap();
+    assert_eq!(unknown.status, 200);
+
+    let range = ("Range", "bytes=10-19");
+    let part = get(server.addr, path, &[range]).await.unwrap();
+    assert_eq!(
+        (part.status, part.body.as_slice()),
+        (206, &whole.body[10..20])
+    );
+    let content_range = format!("bytes 10-19/{}", whole.body.len());
+    assert_eq!(part.header("content-range"), Some(content_range.as_str()));
+    let same = get(server.addr, path, &[range, ("If-Range", &etag)])
+        .await
+        .unwrap();
+    assert_eq!(same.status, 206);
+    let changed = get(server.addr, path, &[range, ("If-Range", "\"0\"")])
+        .await
+        .unwrap();
+    assert_eq!(
+        (changed.status, changed.body.len()),
+        (200, whole.body.len())
+    );
+    let beyond = get(server.addr, path, &[("Range", "bytes=99999999-")])
+        .await
+        .unwrap();
+    assert_eq!(beyond.status, 416);
+}
+
+#[tokio::test]
+async fn an_address_that_names_other_content_is_not_answered() {
+    let server = server().await;
+    let path = format!(
+        "/v1/artifacts/bottom-1-f16.safetensors?sha256={}",
+        "0".repeat(64)
+    );
+    assert_eq!(get(server.addr, &path, &[]).await.unwrap().status, 404);
+    for name in [
+        "bottom-9-f16.safetensors",
+        "model.safetensors",
+        "..%2Flock",
+        "bottom-1-f16.safetensors.json",
+    ] {
+        let path = format!("/v1/artifacts/{name}");
+        assert_eq!(
+            get(server.addr, &path, &[]).await.unwrap().status,
+            404,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn json_is_compressed_and_its_etag_then_weak() {
+    let server = server().await;
+    let path = "/v1/artifacts/tokenizer.json";
+    let plain = get(server.addr, path, &[]).await.unwrap();
+    let etag = plain.header("etag").unwrap().to_owned();
+    for encoding in ["gzip", "br"] {
+        let accept = [("Accept-Encoding", encoding)];
+        let small = get(server.addr, path, &accept).await.unwrap();
+        assert_eq!(small.header("content-encoding"), Some(encoding));
+        assert!(small.body.len() * 2 < plain.body.len());
+        assert_eq!(small.header("etag"), Some(format!("W/{etag}").as_str()));
+        let catalogue = get(server.addr, "/v1/catalogue", &accept).await.unwrap();
+        assert_eq!(catalogue.header("content-encoding"), Some(encoding));
+    }
+    let weak = format!("W/{etag}");
+    let known = get(server.addr, path, &[("If-None-Match", &weak)])
+        .await
+        .unwrap();
+    assert_eq!(known.status, 304);
+}
+
+#[tokio::test]
+async fn every_response_carries_the_security_headers() {
+    let page = tempfile::tempdir().unwrap();
+    fs::write(page.path().join("index.html"), "<!doctype html>").unwrap();
+    let options = Options {
+        page: Some(page.path().to_owned()),
+        ..Options::default()
+    };
+    let server = server_with(options).await;
+    let artifact = "/v1/artifacts/bottom-0-f32.safetensors";
+    for path in [
+        "/",
+        "/nothing",
+        "/v1/catalogue",
+        artifact,
+        "/v1/session",
+        "/healthz",
+    ] {
+        let response = get(server.addr, path, &[]).await.unwrap();
+        let policy = response.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';"));
+        assert!(
+            !policy.contains("unsafe-inline") && !policy.contains("http"),
+            "{policy}"
+        );
+        for (name, expected) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-embedder-policy", "require-corp"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(response.header(name), Some(expected), "{path}");
+        }
+        assert!(
+            response
+                .header("permissions-policy")
+                .unwrap()
+                .contains("camera=()")
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_compressed_with_its_types() {
+    let page = tempfile::tempdir().unwrap();
+    fs::create_dir(page.path().join("src")).unwrap();
+    for (name, bytes) in [
+        ("index.html", "<!doctype html>"),
+        ("src/main.js", "export {}"),
+        ("client.wasm", "plain"),
+        ("client.wasm.br", "brotli"),
+        ("client.wasm.gz", "gzip"),
+    ] {
+        fs::write(page.path().join(name), bytes).unwrap();
+    }
+    let options = Options {
+        page: Some(page.path().to_owned()),
+        ..Options::default()
+    };
+    let server = server_with(options).await;
+    let index = get(server.addr, "/", &[]).await.unwrap();
+    assert_eq!(
+        (index.status, index.header("content-type")),
+        (200, Some("text/html"))
+    );
+    assert_eq!(index.header("cache-control"), Some("no-cache"));
+    let script = get(server.addr, "/src/main.js", &[]).await.unwrap();
+    assert_eq!(script.header("content-type"), Some("text/javascript"));
+    for (accept, body, encoding) in [
+        ("br, gzip", "brotli", Some("br")),
+        ("gzip", "gzip", Some("gzip")),
+        ("identity", "plain", None),
+    ] {
+        let headers = [("Accept-Encoding", accept)];
+        let wasm = get(server.addr, "/client.wasm", &headers).await.unwrap();
+        assert_eq!(wasm.header("content-type"), Some("application/wasm"));
+        assert_eq!(
+            (wasm.body.as_slice(), wasm.header("content-encoding")),
+            (body.as_bytes(), encoding)
+        );
+    }
+    assert_eq!(get(server.addr, "/../lock", &[]).await.unwrap().status, 404);
+    assert_eq!(
+        get(server.addr, "/missing.js", &[]).await.unwrap().status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn the_door_of_the_websocket_is_shut_for_others() {
+    let server = server().await;
+    let protocol = ("Sec-WebSocket-Protocol", "cutlayer.v1");
+    let own = format!("http://{}", server.addr);
+    let foreign = "http://example.org";
+    for (headers, expected) in [
+        (vec![protocol], 101),
+        (vec![protocol, ("Origin", own.as_str())], 101),
+        (vec![("Sec-WebSocket-Protocol", "chat, cutlayer.v1")], 101),
+        (vec![], 400),
+        (vec![("Sec-WebSocket-Protocol", "cutlayer.v2")], 400),
+        (vec![protocol, ("Origin", foreign)], 403),
+        (vec![protocol, ("Origin", "null")], 403),
+    ] {
+        let status = upgrade_status(server.addr, &headers).await.unwrap();
+        assert_eq!(status, expected, "{headers:?}");
+    }
+    let plain = get(server.addr, "/v1/session", &[protocol]).await.unwrap();
+    assert!((400..500).contains(&plain.status), "{}", plain.status);
+    assert_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_name_that_was_pointed_at_us_gets_nothing() {
+    let server = server().await;
+    let rebound = get(server.addr, "/v1/catalogue", &[("Host", "example.org")])
+        .await
+        .unwrap();
+    assert_eq!(rebound.status, 421);
+    assert!(!String::from_utf8_lossy(&rebound.body).contains("bert-shaped"));
+    let local = get(server.addr, "/healthz", &[("Host", "localhost:8420")])
+        .await
+        .unwrap();
+    assert_eq!((local.status, local.body.as_slice()), (200, &b"ok\n"[..]));
+}
+
+#[tokio::test]
+async fn a_directory_without_a_tokenizer_is_not_offered() {
+    let model = ModelDirectory::of_reference("bert-shaped").unwrap();
+    let model = model.without("tokenizer.json").unwrap();
+    let error = TestServer::start(&model.path())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("tokenizer.json is missing"), "{error}");
+}
