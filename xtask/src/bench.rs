@@ -49,7 +49,7 @@ struct Measured {
 /// One sentence that says what to install when a side cannot run.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let What::Step { options } = &args.what;
-    assets::fetch(workspace, assets::SERVED)?;
+    assets::fetch(workspace, assets::MEASURED)?;
     let python = system::python_with_torch(workspace)?;
     let step = Step::start("bench: cargo build --release");
     shell::run(
@@ -83,7 +83,7 @@ fn measure(side: &str, command: &mut Command) -> Result<Vec<Measured>> {
         transcript.success,
         "{side} could not be measured: see what it says above."
     );
-    Ok(transcript.stdout.lines().filter_map(parse).collect())
+    Ok(transcript.output.lines().filter_map(parse).collect())
 }
 
 /// Reads a record; lines that are none are for the person who reads along.

@@ -55,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     check(&mut report, "formatting", || {
         shell::run(
             workspace.cargo("fmt").args(["--all", "--check"]),
-            "Formatting differs: run `cargo fmt --all`.",
+            "Formatting differs, or rustfmt is missing: run `cargo fmt --all`, or first `rustup component add rustfmt`.",
         )
     });
     check_with(&mut report, workspace, args, &TYPOS, |typos| {

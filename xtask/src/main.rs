@@ -88,7 +88,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Check(args) => check::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
-        Command::Wasm => wasm::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Command::Wasm => {
+            assets::fetch(&workspace, assets::SAMPLE)?;
+            wasm::build(&workspace).map(|_| ExitCode::SUCCESS)
+        }
         Command::Fetch => assets::fetch(&workspace, assets::ALL).map(|()| ExitCode::SUCCESS),
         Command::Announce(args) => serve::announce(&args),
     }

@@ -75,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     };
     check_port(args.port)?;
     let packages = match args.model {
-        Some(_) => assets::SAMPLE_ONLY,
+        Some(_) => assets::SAMPLE,
         None => assets::SERVED,
     };
     assets::fetch(workspace, packages)?;

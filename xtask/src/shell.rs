@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,8 +16,8 @@ const LOG_TAIL_LINES: usize = 30;
 /// Holds what a program printed while it was shown, and whether it succeeded.
 #[derive(Debug)]
 pub(crate) struct Transcript {
-    /// Standard output, as it was shown.
-    pub(crate) stdout: String,
+    /// Standard output and standard error, as they were shown.
+    pub(crate) output: String,
     /// Whether the program ended with code 0.
     pub(crate) success: bool,
 }
@@ -90,22 +90,26 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Runs a program, shows its standard output line by line and keeps it.
+/// Runs a program, shows what it prints line by line and keeps it.
+///
+/// Both outputs share one pipe, so that a test's name and its complaint stay in order.
 ///
 /// # Errors
 /// When the program cannot be started or its output cannot be read.
 pub(crate) fn run_shown(command: &mut Command) -> Result<Transcript> {
     let name = name_of(command);
-    let mut child = command
+    let (pipe, writer) = io::pipe().context("no pipe for a child's output")?;
+    let second = writer.try_clone().context("no pipe for a child's output")?;
+    let spawned = command
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(writer)
+        .stderr(second)
         .spawn()
-        .with_context(|| format!("{name} could not be started"))?;
-    let pipe = child
-        .stdout
-        .take()
-        .context("the child's standard output was not piped")?;
-    let mut stdout = String::new();
+        .with_context(|| format!("{name} could not be started"));
+    // The command keeps its ends of the pipe, and with them open the output would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = spawned?;
+    let mut output = String::new();
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -119,13 +123,13 @@ pub(crate) fn run_shown(command: &mut Command) -> Result<Transcript> {
         }
         let text = String::from_utf8_lossy(&line);
         print!("{text}");
-        stdout.push_str(&text);
+        output.push_str(&text);
     }
     let status = child
         .wait()
         .with_context(|| format!("{name} could not be waited for"))?;
     Ok(Transcript {
-        stdout,
+        output,
         success: status.success(),
     })
 }
@@ -181,7 +185,7 @@ mod tests {
     #[test]
     fn shown_output_is_kept() {
         let transcript = run_shown(Command::new("printf").arg("one\ntwo\n")).unwrap();
-        assert_eq!(transcript.stdout, "one\ntwo\n");
+        assert_eq!(transcript.output, "one\ntwo\n");
         assert!(transcript.success);
     }
 

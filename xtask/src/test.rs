@@ -63,7 +63,7 @@ impl Run<'_> {
         let _ = self.stage("formatting", || {
             shell::run(
                 self.workspace.cargo("fmt").args(["--all", "--check"]),
-                "Formatting differs: run `cargo fmt --all`.",
+                "Formatting differs, or rustfmt is missing: run `cargo fmt --all`, or first `rustup component add rustfmt`.",
             )
             .map(|()| String::new())
         });
@@ -126,7 +126,7 @@ impl Run<'_> {
     ) -> String {
         let step = Step::start(name);
         let (output, success) = match shell::run_shown(command) {
-            Ok(transcript) => (transcript.stdout, transcript.success),
+            Ok(transcript) => (transcript.output, transcript.success),
             Err(error) => {
                 print_causes(&error);
                 (String::new(), false)
@@ -299,7 +299,8 @@ impl Run<'_> {
             let toolchain = WasmToolchain::ensure(self.workspace)?;
             let mut command = toolchain.cargo(self.workspace, "test");
             command
-                .args(["--package", "client-wasm", "--no-fail-fast"])
+                // Without the doc tests, which run natively.
+                .args(["--package", "client-wasm", "--tests", "--no-fail-fast"])
                 .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
                 .env("WASM_BINDGEN_TEST_TIMEOUT", WASM_TEST_SECS_MAX)
                 .env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", "30")

@@ -94,7 +94,10 @@ impl WasmToolchain {
             debian.args(["-Z", parts]);
             command = debian;
         }
+        // Either variable would replace the flags of `.cargo/config.toml`, without which getrandom does not build.
         command
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("CARGO_TARGET_DIR", &self.target)
             .args(["--profile", "wasm", "--target", WASM_TARGET]);
@@ -156,8 +159,8 @@ fn debian(workspace: &Workspace) -> Result<Option<WasmToolchain>> {
     if shell::find("dpkg").is_none() {
         return Ok(None);
     }
-    let installed = |package: &&str| shell::succeeds(Command::new("dpkg").args(["-s", package]));
-    if !DEBIAN_PACKAGES.iter().all(|package| installed(&package)) {
+    let installed = |package: &str| shell::succeeds(Command::new("dpkg").args(["-s", package]));
+    if !DEBIAN_PACKAGES.iter().all(|package| installed(package)) {
         system::apt_install(workspace, "The browser client", &DEBIAN_PACKAGES)?;
     }
     // Named by their paths: rustup's proxies of the same name come first on the search path.

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::assets::{self, REVIEWS, sha256, write_whole};
+use crate::assets::{REVIEWS, sha256, write_whole};
 use crate::page::{self, PageFile, Sizes, Synced};
 use crate::shell;
 use crate::step::Step;
@@ -36,10 +36,11 @@ const PAGE_EXTENSIONS: [&str; 7] = ["html", "css", "js", "svg", "png", "ico", "w
 
 /// Builds the page into the target directory and returns the sizes of the wasm file.
 ///
+/// The demo reviews must be in the cache: they become the page's sample.
+///
 /// # Errors
 /// One sentence that says what to install or to do; also when the wasm file is over its limit.
 pub(crate) fn build(workspace: &Workspace) -> Result<Sizes> {
-    assets::fetch(workspace, assets::SAMPLE_ONLY)?;
     let toolchain = WasmToolchain::ensure(workspace)?;
     let bindgen = ensure_bindgen(workspace)?;
     let library = compile(workspace, &toolchain)?;
