@@ -3,7 +3,7 @@
 //! | module | what would break it |
 //! |---|---|
 //! | `documented` | any change of a byte, a number, a phase, a limit or a code that is not in the document |
-//! | `hostile` | a panic, a reservation that follows a claim, bytes with two meanings |
+//! | `hostile` | a panic, an overlooked byte, bytes with two meanings |
 //! | `round_trip` | a message or a tensor that does not survive its own encoding |
 
 #![allow(clippy::unwrap_used)]
