@@ -295,7 +295,7 @@ mod tests {
         assert!(!package.is_cached(&cache));
         write_whole(&cache.join("a/file"), b"abc").unwrap();
         assert!(package.is_cached(&cache));
-        write_whole(&cache.join("a/file"), b"abd").unwrap();
+        write_whole(&cache.join("a/file"), b"xyz").unwrap();
         assert!(!package.is_cached(&cache));
         fs::remove_dir_all(&cache).unwrap();
     }

@@ -2,7 +2,8 @@
 //!
 //! The walls between the rooms are tidy tests in the `tests` package, so they run with the tests.
 
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -46,6 +47,17 @@ struct Tool {
     version: &'static str,
 }
 
+impl Tool {
+    /// Finds the tool in the cache or on the search path.
+    fn find(&self, workspace: &Workspace) -> Option<PathBuf> {
+        let cached = workspace.tools().join("bin").join(self.name);
+        match cached.is_file() {
+            true => Some(cached),
+            false => shell::find(self.name),
+        }
+    }
+}
+
 /// Runs every check, then the tests, and fails when one of them failed.
 ///
 /// # Errors
@@ -60,18 +72,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     });
     check_with(&mut report, workspace, args, &TYPOS, |typos| {
         shell::run(
-            std::process::Command::new(typos).current_dir(&workspace.root),
+            Command::new(typos).current_dir(&workspace.root),
             "Words are misspelt: run `typos --write-changes`, or allow them in typos.toml.",
         )
     });
     check_with(&mut report, workspace, args, &DENY, |deny| {
         shell::run(
-            std::process::Command::new(deny)
-                .current_dir(&workspace.root)
-                .args(["check", "--hide-inclusion-graph"]),
+            deny_command(workspace, deny).args(["bans", "licenses", "sources"]),
             "A dependency breaks a rule of deny.toml: replace it, or write down there why it may stay.",
         )
     });
+    if let Some(deny) = DENY.find(workspace) {
+        advisories(&mut report, workspace, &deny);
+    }
     check(&mut report, "clippy", || clippy(workspace));
     check(&mut report, "clippy for wasm", || clippy_wasm(workspace));
     check(&mut report, "doc links", || {
@@ -89,6 +102,36 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         true => tests,
         false => ExitCode::FAILURE,
     })
+}
+
+fn deny_command(workspace: &Workspace, deny: &Path) -> Command {
+    let mut command = Command::new(deny);
+    // Rules, not duplicates: those are only worth a look when a dependency changes.
+    command.current_dir(&workspace.root).args([
+        "--log-level",
+        "error",
+        "check",
+        "--hide-inclusion-graph",
+    ]);
+    command
+}
+
+/// Asks for known vulnerabilities; their data base is fetched anew, which needs a network.
+fn advisories(report: &mut Report, workspace: &Workspace, deny: &Path) {
+    const NAME: &str = "advisories";
+    let step = Step::start(NAME);
+    let outcome = match shell::run_shown(deny_command(workspace, deny).arg("advisories")) {
+        Ok(transcript) if transcript.success => Outcome::Passed(String::new()),
+        Ok(transcript) if transcript.output.contains("failed to fetch advisory database") => {
+            Outcome::Skipped("The advisory database cannot be reached: run again with a network.".to_owned())
+        }
+        _ => Outcome::Failed(
+            "A dependency has a known weakness: update it, or write in deny.toml why it does not matter here."
+                .to_owned(),
+        ),
+    };
+    let took = step.done("asked");
+    report.add(NAME, took, outcome);
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
@@ -139,21 +182,14 @@ fn check_with(
     workspace: &Workspace,
     args: &Args,
     tool: &Tool,
-    work: impl FnOnce(&std::path::Path) -> Result<()>,
+    work: impl FnOnce(&Path) -> Result<()>,
 ) {
-    let find = || {
-        let cached = workspace.tools().join("bin").join(tool.name);
-        cached
-            .is_file()
-            .then_some(cached)
-            .or_else(|| shell::find(tool.name))
-    };
-    if find().is_none() && args.install {
+    if tool.find(workspace).is_none() && args.install {
         check(report, tool.package, || {
             wasm::install(workspace, tool.package, tool.version)
         });
     }
-    match find() {
+    match tool.find(workspace) {
         Some(path) => check(report, tool.name, || work(&path)),
         None => {
             let reason = format!(
