@@ -78,7 +78,9 @@ pub(crate) fn find(output: &str) -> Vec<IgnoredTest> {
 fn parse(line: &str) -> Option<IgnoredTest> {
     let (name, rest) = line.strip_prefix("test ")?.split_once(" ... ignored")?;
     let reason = rest.strip_prefix(", ").unwrap_or_default();
-    let said = format!("{name} {reason}").to_lowercase().replace('_', " ");
+    let said = format!("{name} {reason}")
+        .to_lowercase()
+        .replace(['_', '/'], " ");
     // `needs chromium and vulkan` names both, so what follows the first "needs" is searched for each word.
     let wanted = said.split_once("needs").map_or("", |(_, wanted)| wanted);
     let names = |need: &Need| wanted.contains(need.word());
@@ -93,10 +95,11 @@ fn parse(line: &str) -> Option<IgnoredTest> {
 mod tests {
     use super::*;
 
-    const OUTPUT: &str = "running 5 tests\n\
+    const OUTPUT: &str = "running 6 tests\n\
         test peft::needs_torch_export_gives_the_same_logits ... ignored\n\
         test page::trains_on_the_sample ... ignored, needs chromium and models\n\
         test session::resumes ... ok\n\
+        test dataset::reads_every_row ... ignored, needs ../shared/data\n\
         test bench::takes_an_hour ... ignored, slow\n\
         test shared/src/lib.rs - text (line 12) ... ignored\n";
 
@@ -107,11 +110,17 @@ mod tests {
         let stages: Vec<_> = tests.iter().map(IgnoredTest::stage).collect();
         assert_eq!(
             stages,
-            [Some(Need::Torch), Some(Need::Chromium), None, None]
+            [
+                Some(Need::Torch),
+                Some(Need::Chromium),
+                Some(Need::SharedData),
+                None,
+                None
+            ]
         );
         assert_eq!(tests[1].needs, [Need::Models, Need::Chromium]);
         assert_eq!(tests[1].name, "page::trains_on_the_sample");
-        assert_eq!(tests[2].reason, "slow");
+        assert_eq!(tests[3].reason, "slow");
     }
 
     /// Breaks when a word that stands before "needs" is taken for a need.
