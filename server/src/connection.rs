@@ -13,6 +13,7 @@ mod work;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket};
@@ -27,7 +28,7 @@ use shared::protocol::refusal::{
     CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE, CLOSE_TRY_LATER,
 };
 use tokio::sync::mpsc::Permit;
-use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
 
 use crate::error::Fault;
 use crate::routes::State;
@@ -40,7 +41,9 @@ use writer::{Outgoing, Writer};
 enum Ending {
     /// We close, with this code and this reason.
     Close(u16, &'static str),
-    /// The other side has closed, or is gone.
+    /// The other side closes; its close frame is to be answered.
+    Closed,
+    /// The other side is gone.
     Lost,
 }
 
@@ -162,7 +165,8 @@ impl Connection {
             Some(Ok(Message::Binary(frame))) => frame,
             Some(Ok(Message::Text(_))) => return self.unreadable(Fault::Text.refuse(None)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return None,
-            Some(Ok(Message::Close(_))) | None => return Some(Ending::Lost),
+            Some(Ok(Message::Close(_))) => return Some(Ending::Closed),
+            None => return Some(Ending::Lost),
             Some(Err(error)) if is_too_large(&error) => {
                 let expected = self.state.offer.limits.frame_bytes_max;
                 self.unreadable(Fault::FrameTooLarge { expected }.refuse(None));
@@ -291,45 +295,53 @@ impl Connection {
 
     /// Deletes what the session has, then closes: who sees the close frame knows that the data is
     /// gone.
-    async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
+    async fn end(mut self, mut incoming: SplitStream<WebSocket>, ending: Ending) {
         self.work.release().await;
-        let Ending::Close(code, reason) = ending else {
-            tracing::info!("a session was lost; its run and its data are gone");
-            return;
-        };
         let patience = self.state.app.timeouts.close;
-        let waiting = async {
-            while let Some(message) = self.outgoing.pop() {
-                self.writer.send(message, patience).await;
+        match ending {
+            Ending::Close(code, reason) => {
+                let waiting = async {
+                    while let Some(message) = self.outgoing.pop() {
+                        self.writer.send(message, patience).await;
+                    }
+                };
+                // In all, not for each: a client that does not read must not hold the daemon up.
+                let _ = timeout(patience, waiting).await;
+                close(self.writer, incoming, code, reason, patience).await;
+                tracing::info!(code, reason, "a session closed");
             }
-        };
-        // In all, not for each: a client that does not read must not hold the daemon up.
-        let _ = timeout(patience, waiting).await;
-        close(self.writer, incoming, code, reason, patience).await;
-        tracing::info!(code, reason, "a session closed");
+            Ending::Closed => {
+                drain(&mut incoming, patience).await;
+                tracing::info!("a session was closed by its client");
+            }
+            Ending::Lost => tracing::info!("a session was lost"),
+        }
     }
 }
 
 /// Sends a close frame and waits, not for long, until the other side has seen it.
-///
-/// Dropping the socket earlier would reset the connection while the other side still sends, and
-/// lose the frame.
 async fn close(
     mut writer: Writer,
     mut incoming: SplitStream<WebSocket>,
     code: u16,
     reason: &'static str,
-    patience: std::time::Duration,
+    patience: Duration,
 ) {
     writer.close(code, reason, patience).await;
+    drain(&mut incoming, patience).await;
+}
+
+/// Reads until the other side ends, not for long. Reading also answers a close frame.
+///
+/// Dropping the socket earlier would reset the connection while the other side still sends, and lose
+/// our close frame.
+async fn drain(incoming: &mut SplitStream<WebSocket>, patience: Duration) {
     let deadline = Instant::now() + patience;
     loop {
-        match tokio::time::timeout_at(deadline, incoming.next()).await {
+        match timeout_at(deadline, incoming.next()).await {
             Ok(Some(Ok(_))) => {}
             // The reader stops at a frame that it does not take; what is left is waiting.
-            Ok(Some(Err(error))) if is_too_large(&error) => {
-                return tokio::time::sleep_until(deadline).await;
-            }
+            Ok(Some(Err(error))) if is_too_large(&error) => return sleep_until(deadline).await,
             Ok(Some(Err(_)) | None) | Err(_) => return,
         }
     }

@@ -37,8 +37,6 @@ pub struct Timeouts {
     pub write: Duration,
     /// For the other side's close frame, after ours.
     pub close: Duration,
-    /// For the trainer to let go of a run when its session ends.
-    pub release: Duration,
     /// For all sessions and requests to end when the daemon stops.
     pub shutdown: Duration,
 }
@@ -52,7 +50,6 @@ impl Default for Timeouts {
             idle: Duration::from_secs(4 * 60 * 60),
             write: Duration::from_secs(30),
             close: Duration::from_secs(2),
-            release: Duration::from_secs(10),
             shutdown: Duration::from_secs(20),
         }
     }
@@ -66,6 +63,6 @@ mod tests {
     fn a_live_but_quiet_client_is_not_taken_for_gone() {
         let timeouts = Timeouts::default();
         assert!(timeouts.ping * 2 < timeouts.silence);
-        assert!(timeouts.close + timeouts.release < timeouts.shutdown);
+        assert!(timeouts.close * 3 < timeouts.shutdown);
     }
 }

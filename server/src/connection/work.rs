@@ -8,14 +8,13 @@ use axum::body::Bytes;
 use shared::protocol::message::{Predict, Upload};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
 
 use crate::error::Fault;
 use crate::limits::RUN_EVENTS_MAX;
 use crate::routes::State;
 use crate::session::Run;
 use crate::store::ActivationStore;
-use crate::trainer::{ActivationBatch, JobId, JobSpec, TrainerEvent};
+use crate::trainer::{ActivationBatch, JobId, JobSpec, TrainerError, TrainerEvent};
 
 /// Something that was at work has come to a result.
 #[derive(Debug)]
@@ -124,17 +123,17 @@ impl Work {
 
     pub(super) async fn pause(&self) -> Result<(), Fault> {
         let job = self.job.ok_or(Fault::RunFailed)?;
-        Ok(self.state.app.trainer.pause(job).await?)
+        steered(self.state.app.trainer.pause(job).await)
     }
 
     pub(super) async fn resume(&self) -> Result<(), Fault> {
         let job = self.job.ok_or(Fault::RunFailed)?;
-        Ok(self.state.app.trainer.resume(job).await?)
+        steered(self.state.app.trainer.resume(job).await)
     }
 
     pub(super) async fn cancel(&self) -> Result<(), Fault> {
         let job = self.job.ok_or(Fault::RunFailed)?;
-        Ok(self.state.app.trainer.cancel(job).await?)
+        steered(self.state.app.trainer.cancel(job).await)
     }
 
     /// Begins a prediction; `next` gives its answer.
@@ -164,29 +163,29 @@ impl Work {
         });
     }
 
-    /// Ends the run and deletes the data. Bounded in time: what the trainer does not let go of at
-    /// once is gone from the directory all the same.
+    /// Ends the run and deletes the data. What the trainer still reads for its last step is gone from
+    /// the directory all the same.
     pub(super) async fn release(&mut self) {
         self.predictions.abort_all();
         // First: a trainer that waits for room in this queue is freed.
         self.reports = None;
+        if let Some(job) = self.job.take() {
+            self.state.app.trainer.forget(job);
+        }
         if let Some(store) = self.store.take() {
             let removed = spawn_blocking(move || store.remove()).await;
             if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
                 tracing::error!(%error, "a session's data could not be removed");
             }
         }
-        if let Some(job) = self.job.take() {
-            let trainer = &self.state.app.trainer;
-            // An error only says that the run is over.
-            if timeout(self.state.app.timeouts.release, trainer.cancel(job))
-                .await
-                .is_err()
-            {
-                tracing::warn!("the trainer takes long to let go of a run");
-            }
-            trainer.forget(job);
-        }
+    }
+}
+
+/// A run that the trainer does not know any more has just ended, and its last report is on the way.
+fn steered(result: Result<(), TrainerError>) -> Result<(), Fault> {
+    match result {
+        Ok(()) | Err(TrainerError::UnknownJob) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use server::limits::Timeouts;
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
@@ -445,6 +446,17 @@ async fn what_was_stored_is_gone_when_goodbye_is_answered() {
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
     assert_eq!(server.session_directories().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_close_frame_is_answered() {
+    let server = server().await;
+    let mut socket = welcomed(&server).await.into_socket();
+    socket.close(None).await.unwrap();
+    // The library gives the end only after the other side's close frame.
+    while let Some(message) = socket.next().await {
+        assert!(message.is_ok(), "{message:?}");
+    }
 }
 
 #[tokio::test]
