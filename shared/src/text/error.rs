@@ -78,7 +78,7 @@ pub enum TextError {
         columns_max: usize,
     },
     /// No column has this name.
-    #[error("there is no column {wanted:?}; the file has: {}", columns.join(", "))]
+    #[error("there is no column {wanted:?}; the file has: {}", listed(columns))]
     ColumnUnknown {
         /// The name that was asked for.
         wanted: String,
@@ -92,13 +92,13 @@ pub enum TextError {
         column: String,
     },
     /// No column holds free text.
-    #[error("no column looks like text; choose one of: {}", columns.join(", "))]
+    #[error("no column looks like text; choose one of: {}", listed(columns))]
     TextColumnMissing {
         /// Names in the file.
         columns: Vec<String>,
     },
     /// No column holds labels.
-    #[error("no column looks like labels; choose one of: {}", columns.join(", "))]
+    #[error("no column looks like labels; choose one of: {}", listed(columns))]
     LabelColumnMissing {
         /// Names in the file.
         columns: Vec<String>,
@@ -141,4 +141,32 @@ pub enum TextError {
         /// Usable rows.
         examples: usize,
     },
+}
+
+/// Column names that a sentence lists; a file by mistake may have a thousand.
+const NAMES_LISTED_MAX: usize = 20;
+
+/// Joins column names to a list that can be read.
+fn listed(columns: &[String]) -> String {
+    let first = columns
+        .iter()
+        .take(NAMES_LISTED_MAX)
+        .map(String::as_str)
+        .collect::<Vec<_>>();
+    match columns.len().saturating_sub(NAMES_LISTED_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_of_columns_are_cut() {
+        let columns: Vec<String> = (1..=22).map(|n| n.to_string()).collect();
+        let sentence = TextError::LabelColumnMissing { columns }.to_string();
+        assert!(sentence.ends_with("18, 19, 20 and 2 more"), "{sentence}");
+    }
 }

@@ -9,11 +9,12 @@
 //! | [`token_ids`] | [`RawText`] and [`TokenIds`]: what must stay here |
 //! | [`tokenizer`], [`pieces`] | `RawText -> TokenIds`, and tokens as people read them |
 //! | [`encoding`] | bytes to characters; what is no text at all |
-//! | [`format`], `delimited`, `json`, `header` | which format a file has, and its records |
+//! | [`mod@format`], `delimited`, `json`, `header`, `readers` | which format a file has, and its records |
 //! | [`table`] | [`Table`]: columns and rows of a file, still uninterpreted |
 //! | [`columns`], `names` | which column is the text, its pair, the label |
 //! | [`rows`], `clean` | rows to examples; [`BadRows`]: what was left out and why |
-//! | [`dataset`], [`split`], [`report`] | [`Dataset`], its two sides, and what the page may show of it |
+//! | [`dataset`], [`split`], [`texts`] | [`Dataset`], its two sides; [`Texts`] to predict |
+//! | [`report`] | [`DatasetReport`]: what the page may show |
 //! | [`error`] | [`TextError`] |
 //!
 //! Nothing here opens a file, prints, or knows that there is a network.
@@ -29,18 +30,24 @@ mod header;
 mod json;
 mod names;
 pub mod pieces;
+mod readers;
 pub mod report;
 pub mod rows;
 pub mod split;
 pub mod table;
+pub mod texts;
 pub mod token_ids;
 pub mod tokenizer;
 
 #[cfg(test)]
+mod any_input_tests;
+#[cfg(test)]
 mod shared_data_tests;
+#[cfg(test)]
+pub(crate) mod test_tokenizers;
 
 pub use columns::{ColumnChoice, Columns};
-pub use dataset::{Dataset, DatasetLimits, Example, TextRow, Texts};
+pub use dataset::{Dataset, DatasetLimits, Example};
 pub use encoding::TextEncoding;
 pub use error::TextError;
 pub use format::FileFormat;
@@ -48,5 +55,6 @@ pub use pieces::Piece;
 pub use report::{DatasetReport, LabelCount};
 pub use rows::{BadReason, BadRow, BadRows};
 pub use table::{FILE_BYTES_MAX, Table, check_file_bytes};
+pub use texts::{TextRow, Texts};
 pub use token_ids::{RawText, TokenIds};
 pub use tokenizer::Tokenizer;

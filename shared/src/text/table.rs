@@ -2,17 +2,17 @@
 //!
 //! It finds encoding, format and header. What a column means is `columns`' matter, what a cell means `rows`'.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use csv::StringRecord;
 
 use super::{
     TextError,
-    delimited::{self, Dialect},
+    delimited::Dialect,
     encoding::{self, TextEncoding},
     format::{self, FileFormat},
-    header, json, names,
-    rows::{BadReason, BadRows},
+    readers,
+    rows::BadRows,
 };
 
 /// Largest file: its bytes, its characters and its rows share the 32-bit address space of a browser tab.
@@ -77,14 +77,14 @@ impl Table {
         let format = format::detect(file_name, &text)?;
         let table = match format {
             FileFormat::Delimited { separator, quoting } => {
-                read_delimited(&text, Dialect { separator, quoting }, format)
+                readers::read_delimited(&text, Dialect { separator, quoting }, format)
             }
-            FileFormat::JsonLines => read_json_lines(&text),
-            FileFormat::JsonList => read_json_list(&text),
+            FileFormat::JsonLines => readers::read_json_lines(&text),
+            FileFormat::JsonList => readers::read_json_list(&text),
             FileFormat::LabelThenText | FileFormat::TextAtLabel => {
-                read_labelled_lines(&text, format)
+                readers::read_labelled_lines(&text, format)
             }
-            FileFormat::Lines => read_lines(&text),
+            FileFormat::Lines => readers::read_lines(&text),
         }?;
         if table.rows.is_empty() {
             return Err(TextError::NoRows);
@@ -117,7 +117,8 @@ impl Table {
         self.rows.len()
     }
 
-    fn new(format: FileFormat, has_header: bool, columns: Vec<String>) -> Self {
+    /// An empty table, of which only the encoding is not known yet.
+    pub(super) fn new(format: FileFormat, has_header: bool, columns: Vec<String>) -> Self {
         let encoding = TextEncoding::Utf8;
         Self {
             format,
@@ -129,7 +130,11 @@ impl Table {
         }
     }
 
-    fn push(&mut self, line: u32, cells: StringRecord) -> Result<(), TextError> {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`TextError::TooManyRows`] above [`ROWS_MAX`].
+    pub(super) fn push(&mut self, line: u32, cells: StringRecord) -> Result<(), TextError> {
         if self.rows.len() + self.bad.total() >= ROWS_MAX {
             return Err(TextError::TooManyRows { rows_max: ROWS_MAX });
         }
@@ -149,161 +154,12 @@ impl fmt::Debug for Table {
     }
 }
 
-fn read_delimited(text: &str, dialect: Dialect, format: FileFormat) -> Result<Table, TextError> {
-    let survey = delimited::survey(text, dialect, usize::MAX);
-    let columns = survey.columns;
-    if columns > COLUMNS_MAX {
-        return Err(TextError::TooManyColumns {
-            columns,
-            columns_max: COLUMNS_MAX,
-        });
-    }
-    let mut records = delimited::records(text, dialect).peekable();
-    let Some((_, first)) = records.peek().cloned() else {
-        return Err(TextError::FileEmpty);
-    };
-    let sample: Vec<_> = delimited::records(text, dialect)
-        .skip(1)
-        .take(1_000)
-        .collect();
-    let has_header = first.len() == columns && header::is_header(&first, &sample);
-    let names = if has_header {
-        records.next();
-        unique_names(first.iter())
-    } else {
-        unique_names(std::iter::repeat_n("", columns))
-    };
-    let mut table = Table::new(format, has_header, names);
-    for (line, mut record) in records {
-        let beyond = record.iter().skip(columns);
-        if record.len() > columns && beyond.clone().all(|cell| cell.trim().is_empty()) {
-            record.truncate(columns); // separators at the end of a line, as spreadsheets write them
-        }
-        if record.len() == columns {
-            table.push(line, record)?;
-        } else {
-            table.bad.note(line, BadReason::WrongColumnCount);
-        }
-    }
-    Ok(table)
-}
-
-fn read_json_lines(text: &str) -> Result<Table, TextError> {
-    let mut objects = ObjectRows::new(FileFormat::JsonLines);
-    for (line, source) in format::lines(text) {
-        objects.push(line, source)?;
-    }
-    objects.finish()
-}
-
-fn read_json_list(text: &str) -> Result<Table, TextError> {
-    let mut objects = ObjectRows::new(FileFormat::JsonList);
-    for (line, source) in json::objects(text)? {
-        objects.push(line, source)?;
-    }
-    objects.finish()
-}
-
-/// Gives every key of the objects a column, in the order in which they first occur.
-struct ObjectRows {
-    table: Table,
-    column_of: HashMap<String, usize>,
-}
-
-impl ObjectRows {
-    fn new(format: FileFormat) -> Self {
-        Self {
-            table: Table::new(format, true, Vec::new()),
-            column_of: HashMap::new(),
-        }
-    }
-
-    fn push(&mut self, line: u32, source: &str) -> Result<(), TextError> {
-        let Some(object) = json::parse(source) else {
-            self.table.bad.note(line, BadReason::NotAnObject);
-            return Ok(());
-        };
-        let mut cells: Vec<String> = vec![String::new(); self.table.columns.len()];
-        for (key, value) in object.0 {
-            let column = *self.column_of.entry(key).or_insert_with_key(|key| {
-                self.table.columns.push(key.clone());
-                cells.push(String::new());
-                self.table.columns.len() - 1
-            });
-            cells[column] = value;
-        }
-        let columns = self.table.columns.len();
-        if columns > COLUMNS_MAX {
-            return Err(TextError::TooManyColumns {
-                columns,
-                columns_max: COLUMNS_MAX,
-            });
-        }
-        self.table.push(line, StringRecord::from(cells))
-    }
-
-    fn finish(mut self) -> Result<Table, TextError> {
-        if self.table.columns.is_empty() {
-            return Err(TextError::JsonShape);
-        }
-        self.table.columns = unique_names(self.table.columns.iter().map(String::as_str));
-        Ok(self.table)
-    }
-}
-
-fn read_labelled_lines(text: &str, format: FileFormat) -> Result<Table, TextError> {
-    let mut table = Table::new(format, false, vec!["label".to_owned(), "text".to_owned()]);
-    for (line, content) in format::lines(text) {
-        let content = content.trim_end();
-        let fields = match format {
-            FileFormat::LabelThenText => format::split_label_then_text(content),
-            _ => format::split_text_at_label(content).map(|(text, label)| (label, text)),
-        };
-        match fields {
-            Some((label, text)) => table.push(line, StringRecord::from(vec![label, text]))?,
-            None => table.bad.note(line, BadReason::WrongColumnCount),
-        }
-    }
-    Ok(table)
-}
-
-fn read_lines(text: &str) -> Result<Table, TextError> {
-    let mut lines = format::lines(text).peekable();
-    let header = lines.next_if(|(_, line)| names::is_text(line));
-    let name = header.map_or("", |(_, line)| line);
-    let mut table = Table::new(
-        FileFormat::Lines,
-        header.is_some(),
-        unique_names([name].into_iter()),
-    );
-    for (line, content) in lines {
-        table.push(line, StringRecord::from(vec![content.trim_end()]))?;
-    }
-    Ok(table)
-}
-
-/// Names every column: blank ones by their position, repeated ones by a number behind the name.
-fn unique_names<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
-    let mut unique: Vec<String> = Vec::new();
-    for (name, position) in names.zip(1..) {
-        let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-        let name = if name.is_empty() {
-            format!("column {position}")
-        } else {
-            name
-        };
-        let numbered = (2..).map(|number| format!("{name} ({number})"));
-        let mut candidates = std::iter::once(name.clone()).chain(numbered);
-        unique.extend(candidates.find(|candidate| !unique.contains(candidate)));
-    }
-    unique
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::text::BadReason;
 
     fn table(file_name: &str, text: &str) -> Table {
         Table::read(file_name, text.as_bytes()).unwrap()
@@ -431,12 +287,6 @@ mod tests {
             (read.columns[0].as_str(), read.row_count()),
             ("column 1", 2)
         );
-    }
-
-    #[test]
-    fn names_are_completed_and_made_unique() {
-        let names = unique_names(["", "a", " a ", "column 1", "b\nc"].into_iter());
-        assert_eq!(names, ["column 1", "a", "a (2)", "column 1 (2)", "b c"]);
     }
 
     #[test]

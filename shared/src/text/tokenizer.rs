@@ -5,8 +5,8 @@
 use std::fmt;
 
 use tokenizers::{
-    EncodeInput, ModelWrapper, PostProcessor, TruncationDirection, TruncationParams,
-    TruncationStrategy,
+    Encoding, ModelWrapper, PostProcessor, TruncationDirection, TruncationParams,
+    TruncationStrategy, truncate_encodings,
 };
 
 use super::{
@@ -56,12 +56,7 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
         inner
-            .with_truncation(Some(TruncationParams {
-                direction: TruncationDirection::Right,
-                max_length: seq_length_max,
-                strategy: TruncationStrategy::LongestFirst,
-                stride: 0,
-            }))
+            .with_truncation(None)
             .map_err(|_| TextError::TokenizerFile)?;
         let style = piece_style(&inner);
         Ok(Self {
@@ -73,20 +68,28 @@ impl Tokenizer {
 
     /// Returns the tokens of a text or of a pair, special tokens included, at most `seq_length_max` of them.
     ///
+    /// What does not fit is taken off the end of the longer text, as Hugging Face's `longest_first` does.
+    ///
     /// # Errors
     /// [`TextError::Tokenize`] when the tokenizer refuses the text, for one because it has no token for unknown words.
     pub fn encode(&self, text: &RawText, pair: Option<&RawText>) -> Result<TokenIds, TextError> {
-        let (text, text_cut) = self.bounded(text.expose());
-        let (input, pair_cut) = match pair {
-            None => (EncodeInput::from(text), false),
-            Some(pair) => {
-                let (pair, cut) = self.bounded(pair.expose());
-                (EncodeInput::from((text, pair)), cut)
-            }
+        let (text, text_cut) = self.encode_one(text)?;
+        let (pair, pair_cut) = match pair {
+            None => (None, false),
+            Some(pair) => self.encode_one(pair).map(|(pair, cut)| (Some(pair), cut))?,
         };
-        let encoding = self
-            .inner
-            .encode_fast(input, true)
+        let room = self
+            .seq_length_max
+            .saturating_sub(added_tokens(&self.inner, pair.is_some()));
+        let tokens = text.len() + pair.as_ref().map_or(0, Encoding::len);
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: room,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        let encoding = truncate_encodings(text, pair, &truncation)
+            .and_then(|(text, pair)| self.inner.post_process(text, pair, true))
             .map_err(|_| TextError::Tokenize)?;
         let type_ids = encoding
             .get_type_ids()
@@ -98,9 +101,21 @@ impl Tokenizer {
             .iter()
             .map(|&mark| mark != 0)
             .collect();
-        let truncated = text_cut || pair_cut || !encoding.get_overflowing().is_empty();
         let ids = TokenIds::new(encoding.get_ids().to_vec(), type_ids, special)?;
-        Ok(ids.with_truncated(truncated))
+        Ok(ids.with_truncated(text_cut || pair_cut || tokens > room))
+    }
+
+    /// Encodes one text without special tokens, and says whether its end was cut off before.
+    ///
+    /// The library's own truncation is not set: it stops reading at the limit, so that it would not know which text of a
+    /// pair is the longer one, nor whether anything was left out.
+    fn encode_one(&self, text: &RawText) -> Result<(Encoding, bool), TextError> {
+        let (text, cut) = self.bounded(text.expose());
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|_| TextError::Tokenize)?;
+        Ok((encoding, cut))
     }
 
     /// Returns the number of tokens, added ones included.
@@ -173,6 +188,13 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
+/// Returns the number of special tokens around a text or a pair.
+fn added_tokens(inner: &tokenizers::Tokenizer, is_pair: bool) -> usize {
+    inner
+        .get_post_processor()
+        .map_or(0, |processor| processor.added_tokens(is_pair))
+}
+
 /// Finds out how a tokenizer marks the pieces of a word.
 fn piece_style(inner: &tokenizers::Tokenizer) -> PieceStyle {
     if let ModelWrapper::WordPiece(model) = inner.get_model() {
@@ -200,37 +222,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-
-    /// Ten words, BERT's markers; the file asks for padding and truncation, which must both be ignored.
-    const WORD_PIECE: &str = r###"{
-        "version": "1.0",
-        "truncation": {"direction": "Right", "max_length": 3, "strategy": "OnlyFirst", "stride": 0},
-        "padding": {"strategy": {"Fixed": 32}, "direction": "Right", "pad_to_multiple_of": null,
-            "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
-        "added_tokens": [
-            {"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false,
-             "normalized": false, "special": true},
-            {"id": 1, "content": "[UNK]", "single_word": false, "lstrip": false, "rstrip": false,
-             "normalized": false, "special": true},
-            {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false,
-             "normalized": false, "special": true},
-            {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false,
-             "normalized": false, "special": true}
-        ],
-        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-            "strip_accents": null, "lowercase": true},
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "good": 4, "film": 5,
-                "##s": 6, "a": 7, "[": 8, "]": 9, "sep": 10}}
-    }"###;
-
-    fn tokenizer(seq_length_max: usize) -> Tokenizer {
-        Tokenizer::from_json(WORD_PIECE.as_bytes(), seq_length_max).unwrap()
-    }
+    use crate::text::test_tokenizers::{byte_level_tokenizer, tokenizer};
 
     fn text(text: &str) -> RawText {
         RawText::new(text.to_owned())
@@ -255,6 +247,24 @@ mod tests {
         assert!(ids.truncated());
     }
 
+    /// The library's own truncation cuts each text at the limit first and then takes both for equally long.
+    #[test]
+    fn of_two_long_texts_the_longer_one_keeps_the_odd_token() {
+        let texts = (text(&"good ".repeat(9)), text(&"a ".repeat(8)));
+        let ids = tokenizer(8).encode(&texts.0, Some(&texts.1)).unwrap(); // 5 = 3 + 2
+        assert_eq!(ids.ids(), [2, 4, 4, 4, 3, 7, 7, 3]);
+        let ids = tokenizer(8).encode(&texts.1, Some(&texts.0)).unwrap();
+        assert_eq!(ids.ids(), [2, 7, 7, 3, 4, 4, 4, 3]);
+    }
+
+    #[test]
+    fn a_text_that_just_fits_is_not_truncated() {
+        let exact = tokenizer(5).encode(&text("good films"), None).unwrap();
+        assert_eq!((exact.len(), exact.truncated()), (5, false));
+        let over = tokenizer(5).encode(&text("a good films"), None).unwrap();
+        assert_eq!((over.ids(), over.truncated()), (&[2, 7, 4, 5, 3][..], true));
+    }
+
     #[test]
     fn a_text_that_spells_a_special_token_stays_text() {
         let ids = tokenizer(16).encode(&text("[SEP]"), None).unwrap();
@@ -267,6 +277,30 @@ mod tests {
         let ids = tokenizer(16).encode(&text("xyzzy"), None).unwrap();
         assert_eq!(ids.ids(), [2, 1, 3]);
         assert_eq!(ids.special(), [true, false, true]);
+    }
+
+    /// Two separators between the texts of a pair, no second type.
+    #[test]
+    fn byte_level_pairs_as_roberta_has_them() {
+        let tokenizer = byte_level_tokenizer(9).unwrap();
+        let ids = tokenizer.encode(&text("ab b"), Some(&text("b b"))).unwrap();
+        assert_eq!(ids.ids(), [0, 2, 3, 5, 1, 1, 3, 5, 1]);
+        assert_eq!(ids.type_ids(), [0; 9]);
+        assert_eq!(ids.special().iter().filter(|&&special| special).count(), 4);
+        let pieces = tokenizer.pieces(&ids);
+        let read: Vec<_> = pieces[1..4]
+            .iter()
+            .map(|p| (p.text.as_str(), p.continues))
+            .collect();
+        assert_eq!(read, [("a", false), ("b", true), ("b", false)]);
+        let error = byte_level_tokenizer(5).unwrap_err();
+        assert_eq!(
+            error,
+            TextError::SequenceTooShort {
+                needed: 6,
+                seq_length_max: 5
+            }
+        );
     }
 
     #[test]
@@ -329,20 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn wrong_files_and_lengths_are_refused() {
+    fn wrong_files_are_refused() {
         for bytes in [&b""[..], b"{}", b"\xff\xfe", b"{\"model\": 3}"] {
             assert_eq!(
                 Tokenizer::from_json(bytes, 16).unwrap_err(),
                 TextError::TokenizerFile
             );
         }
-        let error = Tokenizer::from_json(WORD_PIECE.as_bytes(), 4).unwrap_err();
-        assert_eq!(
-            error,
-            TextError::SequenceTooShort {
-                needed: 5,
-                seq_length_max: 4
-            }
-        );
     }
 }
