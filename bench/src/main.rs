@@ -1,1 +1,24 @@
-fn main(){}
+//! Measures this project's half of a comparison; `cargo xtask bench` runs the peers beside it.
+
+mod step;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures one thing and prints one JSON line")]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// One training step of the top at cut 0.
+    Step(step::Step),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().what {
+        What::Step(step) => step.run(),
+    }
+}

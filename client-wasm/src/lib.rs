@@ -1,1 +1,34 @@
-#![doc = "placeholder"]
+//! The client's half of a session: from a file of private text to a trained classifier.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`pipeline`] | `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`, in five lines |
+//! | [`release`] | the secret behind the noise: one release an example, whatever is asked again |
+//! | [`session`] | the state machine of the protocol; knows no socket |
+//! | [`job`] | upload, train, predict over any transport |
+//! | [`preview`] | what the server would see |
+//! | [`transport`] | bytes: WebSocket in the browser, WebSocket natively, memory in tests |
+//! | [`device`] | WebGPU or the CPU |
+//! | [`file`] | a file of labelled texts, and what is wrong with it |
+//! | [`artifacts`] | the bottom, its tokenizer and configuration: fetched and verified |
+//! | [`client`] | all of it together: what the page and the command line call |
+//! | [`options`], [`events`], [`error`] | what goes in, what comes out, what goes wrong |
+//! | `bindings`, `browser` | the JavaScript boundary (wasm only) |
+
+pub mod artifacts;
+#[cfg(target_arch = "wasm32")]
+mod bindings;
+#[cfg(target_arch = "wasm32")]
+mod browser;
+pub mod client;
+pub mod device;
+pub mod error;
+pub mod events;
+pub mod file;
+pub mod job;
+pub mod options;
+pub mod pipeline;
+pub mod preview;
+pub mod release;
+pub mod session;
+pub mod transport;

@@ -1,13 +1,34 @@
 //! The thread that owns the device, the top model, the adapters and the optimizers.
 //!
-//! Sessions talk to it through `TrainerHandle`. It takes one optimizer step of one job at a time, in turn, and
-//! answers predictions between steps.
+//! Sessions talk to it through [`TrainerHandle`]. It takes one optimizer step of one job at a time, in turn, and
+//! answers predictions between steps. It knows neither sockets nor the protocol's phases.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`device`] | which device computes |
+//! | [`run`] | one fine-tuning run |
+//! | [`step`] | the mathematics of a step |
+//! | [`optimizer`] | AdamW, clipping, schedule |
+//! | `worker` | the thread's loop |
 
-use std::sync::Arc;
+pub mod device;
+pub mod optimizer;
+pub mod run;
+pub mod step;
+mod worker;
 
-use shared::protocol::message::{AdapterSettings, StepReport, TrainDone, TrainSettings, ValidationReport};
-use tokio::sync::mpsc;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc as sync_mpsc};
 
+use shared::adapter::AdapterError;
+use shared::model::ModelError;
+use shared::protocol::message::{
+    AdapterSettings, StepReport, TrainDone, TrainSettings, ValidationReport,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::args::DeviceChoice;
 use crate::store::ActivationStore;
 
 /// Names one session's run at the trainer.
@@ -52,7 +73,7 @@ pub enum TrainerEvent {
 }
 
 /// Activations to classify: `[sum of seq_lengths, d_model]`, row-major.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ActivationBatch {
     /// Numbers, row-major.
     pub values: Vec<f32>,
@@ -60,49 +81,157 @@ pub struct ActivationBatch {
     pub seq_lengths: Vec<u16>,
 }
 
-/// Talks to the trainer's thread. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct TrainerHandle;
-
-/// The trainer's thread is gone or could not do what was asked; the log says why.
-#[derive(Debug, thiserror::Error)]
-#[error("the trainer could not do this")]
-pub struct TrainerError;
-
-#[allow(unused_variables, clippy::unused_async, clippy::missing_errors_doc)]
-impl TrainerHandle {
-    /// Starts the trainer's thread.
-    pub fn spawn(
-        model_dir: &std::path::Path,
-        device: crate::args::DeviceChoice,
-        export_dir: Option<std::path::PathBuf>,
-    ) -> Result<Self, TrainerError> {
-        Ok(Self)
+impl fmt::Debug for ActivationBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActivationBatch({} examples)", self.seq_lengths.len())
     }
+}
+
+/// The trainer could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainerError {
+    /// The model's files.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The adapter's settings or files.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// A file could not be read or written.
+    #[error("a file cannot be read or written: {0}")]
+    Io(#[from] std::io::Error),
+    /// The device asked for is not there.
+    #[error("no GPU that can be used was found; install a Vulkan driver or use --device cpu")]
+    NoGpu,
+    /// The device failed.
+    #[error("the compute device failed or was lost")]
+    Device,
+    /// There is no training example.
+    #[error("there is no training example")]
+    NothingToTrain,
+    /// The job is not known, or has nothing to predict with yet.
+    #[error("the job is not known to the trainer")]
+    UnknownJob,
+    /// The thread has ended.
+    #[error("the trainer's thread has ended")]
+    Gone,
+}
+
+/// What the thread is asked to do.
+#[derive(Debug)]
+enum Command {
+    Start(JobId, Box<JobSpec>, mpsc::Sender<TrainerEvent>, Reply<()>),
+    Pause(JobId, Reply<()>),
+    Resume(JobId, Reply<()>),
+    Cancel(JobId, Reply<()>),
+    Predict(JobId, ActivationBatch, Reply<Vec<f32>>),
+    Forget(JobId),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, TrainerError>>;
+
+/// Talks to the trainer's thread. Cheap to clone; the thread ends when the last handle is dropped.
+#[derive(Debug, Clone)]
+pub struct TrainerHandle {
+    commands: sync_mpsc::Sender<Command>,
+    device_name: Arc<str>,
+}
+
+impl TrainerHandle {
+    /// Loads the model onto a device and starts the thread. Blocks while it loads.
+    ///
+    /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is given.
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot be read, or the device asked for is not there.
+    pub fn spawn(
+        model_dir: &Path,
+        choice: DeviceChoice,
+        export_dir: Option<PathBuf>,
+    ) -> Result<Self, TrainerError> {
+        let device = device::open(choice)?;
+        let worker = worker::Worker::load(model_dir, device.device, export_dir)?;
+        let (commands, inbox) = sync_mpsc::channel();
+        std::thread::Builder::new()
+            .name("trainer".to_owned())
+            .spawn(move || worker.run(&inbox))?;
+        Ok(Self {
+            commands,
+            device_name: device.name.into(),
+        })
+    }
+
     /// What the trainer computes on: `cpu` or the GPU adapter's name.
     pub fn device_name(&self) -> &str {
-        "cpu"
+        &self.device_name
     }
+
     /// Starts a run; its reports go to `events` and end with `Done` or `Failed`.
-    pub async fn start(&self, job: JobId, spec: JobSpec, events: mpsc::Sender<TrainerEvent>) -> Result<(), TrainerError> {
-        Err(TrainerError)
+    ///
+    /// # Errors
+    ///
+    /// When the run cannot be prepared.
+    pub async fn start(
+        &self,
+        job: JobId,
+        spec: JobSpec,
+        events: mpsc::Sender<TrainerEvent>,
+    ) -> Result<(), TrainerError> {
+        self.ask(|reply| Command::Start(job, Box::new(spec), events, reply))
+            .await
     }
+
     /// Holds a run after its current step.
+    ///
+    /// # Errors
+    ///
+    /// When the job is not running.
     pub async fn pause(&self, job: JobId) -> Result<(), TrainerError> {
-        Err(TrainerError)
+        self.ask(|reply| Command::Pause(job, reply)).await
     }
+
     /// Goes on with a held run.
+    ///
+    /// # Errors
+    ///
+    /// When the job is not running.
     pub async fn resume(&self, job: JobId) -> Result<(), TrainerError> {
-        Err(TrainerError)
+        self.ask(|reply| Command::Resume(job, reply)).await
     }
-    /// Ends a run and keeps its best adapter.
+
+    /// Ends a run and keeps its best adapter. Does nothing for a run that has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the job is not known.
     pub async fn cancel(&self, job: JobId) -> Result<(), TrainerError> {
-        Err(TrainerError)
+        self.ask(|reply| Command::Cancel(job, reply)).await
     }
+
     /// Class probabilities `[examples, n_classes]` by the job's best adapter.
-    pub async fn predict(&self, job: JobId, batch: ActivationBatch) -> Result<Vec<f32>, TrainerError> {
-        Err(TrainerError)
+    ///
+    /// # Errors
+    ///
+    /// When the job has not ended, or the device fails.
+    pub async fn predict(
+        &self,
+        job: JobId,
+        batch: ActivationBatch,
+    ) -> Result<Vec<f32>, TrainerError> {
+        self.ask(|reply| Command::Predict(job, batch, reply)).await
     }
+
     /// Forgets a run and its adapter.
-    pub fn forget(&self, job: JobId) {}
+    pub fn forget(&self, job: JobId) {
+        // A thread that has ended has forgotten everything.
+        let _ = self.commands.send(Command::Forget(job));
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TrainerError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .map_err(|_| TrainerError::Gone)?;
+        answer.await.map_err(|_| TrainerError::Gone)?
+    }
 }

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The transformer encoder, split at a cut.
+//!
+//! [`BottomModel`] runs at the client: embeddings and the first `cut` blocks. [`TopModel`] runs at the server: the
+//! other blocks, the adapter and the task head. Both are loaded from the same Hugging Face files. Nothing here
+//! trains, and nothing here knows text: `BottomModel` takes token ids, and only its output can reach the wire.
+
+pub mod activation;
+mod attention;
+mod block;
+mod bottom;
+mod config;
+mod cut;
+mod embedding;
+mod error;
+mod feed_forward;
+mod head;
+mod linear;
+mod top;
+pub mod weights;
+
+pub use attention::AttentionMask;
+pub use bottom::{BottomModel, DeviceFailed, TokenBatch};
+pub use config::{Family, ModelConfig};
+pub use cut::{CutActivations, CutLayer};
+pub use error::ModelError;
+pub use head::{ClassificationHead, HeadLayer};
+pub use linear::Linear;
+pub use top::TopModel;

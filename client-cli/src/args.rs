@@ -1,0 +1,480 @@
+//! The command line. Names and defaults are those of the page.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use client_wasm::file::ChosenColumns;
+use client_wasm::options::{
+    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, MechanismName, PrivacyOptions,
+    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
+};
+use serde::de::DeserializeOwned;
+use shared::privacy::{Eta, Protection};
+use shared::protocol::limits::Limits;
+
+/// Fine-tunes a language model of a server on text that stays on this machine.
+///
+/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent. What that
+/// hides and what it does not: `cutlayer preview FILE`, and docs/threat-model.md.
+#[derive(Debug, Parser)]
+#[command(name = "cutlayer", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a classifier on a file of labelled texts, and try it.
+    Train(Box<TrainArgs>),
+    /// Train on one file, then classify the texts of another.
+    ///
+    /// The server forgets a session, and with it the adapter, when the connection ends. So the classifier is trained
+    /// and used in one run, and `--train` is required.
+    Predict(Box<PredictArgs>),
+    /// Show texts beside what the server would see of them. Sends nothing of the file.
+    Preview(Box<PreviewArgs>),
+}
+
+impl Command {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Train(args) => &args.common,
+            Self::Predict(args) => &args.common,
+            Self::Preview(args) => &args.common,
+        }
+    }
+
+    fn training(&self) -> Option<&Training> {
+        match self {
+            Self::Train(args) => Some(&args.training),
+            Self::Predict(args) => Some(&args.training),
+            Self::Preview(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Labelled texts: CSV, TSV, JSON or JSONL.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    pub(crate) training: Training,
+
+    /// Classify a second labelled file after training and print how much of it is right.
+    #[arg(long, value_name = "FILE", help_heading = "After training")]
+    pub(crate) test: Option<PathBuf>,
+
+    /// Classify these texts after training; the two texts of a pair are separated by a tab.
+    #[arg(long, value_name = "TEXT", num_args = 1.., help_heading = "After training")]
+    pub(crate) predict: Vec<String>,
+
+    /// Classify the texts of a file after training; a label column is not needed.
+    #[arg(long, value_name = "FILE", help_heading = "After training")]
+    pub(crate) predict_file: Option<PathBuf>,
+
+    /// Write the predictions of --predict-file to this CSV file instead of standard output.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "predict_file",
+        help_heading = "After training"
+    )]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Classify what is typed after training, one text a line, until the input ends.
+    #[arg(long, help_heading = "After training")]
+    pub(crate) interactive: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PredictArgs {
+    /// Texts to classify; a label column is not needed.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Labelled texts to train on first: the server keeps no classifier after the connection ends.
+    #[arg(long, value_name = "TRAINFILE")]
+    pub(crate) train: PathBuf,
+
+    /// Write the predictions to this CSV file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    #[command(flatten)]
+    pub(crate) training: Training,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PreviewArgs {
+    /// Labelled texts: CSV, TSV, JSON or JSONL.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// How many texts to show.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rows: usize,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What all commands understand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// Address of the server.
+    #[arg(
+        long,
+        env = "CUTLAYER_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8420",
+        value_parser = server
+    )]
+    pub(crate) server: String,
+
+    /// What the bottom of the model runs on; `auto` takes a GPU where there is one.
+    #[arg(long, default_value = "auto", value_parser = named::<DeviceChoice>(&["auto", "cpu", "gpu"]))]
+    device: DeviceChoice,
+
+    /// Blocks of the model that run here; the fewest that the server offers when not given.
+    #[arg(long, value_name = "N")]
+    cut: Option<u32>,
+
+    /// How the bottom's weights are fetched; f16 is half the download.
+    #[arg(long, default_value = "f16", value_parser = named::<BottomPrecision>(&["f16", "f32"]))]
+    precision: BottomPrecision,
+
+    /// Longest text in tokens; longer ones are cut off.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = SEQ_LENGTH_DEFAULT,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    seq_length_max: u32,
+
+    /// Print one JSON object a line on standard output instead of text for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Column that holds the text, by name or position; found when not given.
+    #[arg(long, value_name = "NAME", help_heading = "Columns")]
+    text_column: Option<String>,
+
+    /// Column that holds the second text of a pair.
+    #[arg(long, value_name = "NAME", help_heading = "Columns")]
+    pair_column: Option<String>,
+
+    /// Column that holds the label; found when not given.
+    #[arg(long, value_name = "NAME", help_heading = "Columns")]
+    label_column: Option<String>,
+
+    /// What hides the text: `token` replaces words by similar ones, `vector` adds noise to activations, `none` hides
+    /// nothing.
+    #[arg(
+        long,
+        default_value = "token",
+        value_parser = named::<MechanismName>(&["token", "vector", "none"]),
+        help_heading = "Privacy"
+    )]
+    mechanism: MechanismName,
+
+    /// How much is hidden, above 0 and below 1 [default: 0.5]. For `token` the share of words that are replaced.
+    #[arg(long, value_name = "SHARE", value_parser = protection, help_heading = "Privacy")]
+    protection: Option<f64>,
+
+    /// The mechanism's own parameter instead of --protection; less is more private.
+    #[arg(
+        long,
+        value_name = "ETA",
+        value_parser = eta,
+        conflicts_with = "protection",
+        help_heading = "Privacy"
+    )]
+    eta: Option<f64>,
+}
+
+impl Common {
+    pub(crate) fn connect(&self) -> ConnectOptions {
+        ConnectOptions {
+            device: self.device,
+            cut: self.cut,
+            precision: self.precision,
+            seq_length_max: self.seq_length_max,
+        }
+    }
+
+    pub(crate) fn columns(&self) -> ChosenColumns {
+        ChosenColumns {
+            text: self.text_column.clone(),
+            pair: self.pair_column.clone(),
+            label: self.label_column.clone(),
+        }
+    }
+
+    pub(crate) fn privacy(&self) -> PrivacyOptions {
+        let protection = self.protection.or(PrivacyOptions::default().protection);
+        PrivacyOptions {
+            mechanism: self.mechanism,
+            protection: protection.filter(|_| self.eta.is_none()),
+            eta: self.eta,
+        }
+    }
+}
+
+/// How to train.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct Training {
+    /// Passes over the training examples.
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().epochs)]
+    epochs: u32,
+
+    /// Examples an optimizer step.
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch_size)]
+    batch_size: u32,
+
+    /// Peak learning rate.
+    #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().learning_rate)]
+    learning_rate: f32,
+
+    /// Share of all steps in which the learning rate rises.
+    #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().warmup_share)]
+    warmup_share: f32,
+
+    /// Decoupled weight decay of AdamW.
+    #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().weight_decay)]
+    weight_decay: f32,
+
+    /// Largest norm of all gradients together; 0 for no clipping.
+    #[arg(long, value_name = "NORM", default_value_t = TrainOptions::default().gradient_norm_max)]
+    gradient_norm_max: f32,
+
+    /// Inner dimension of the adapter.
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().rank)]
+    rank: u32,
+
+    /// The adapter is scaled by alpha / rank.
+    #[arg(long, value_name = "X", default_value_t = TrainOptions::default().alpha)]
+    alpha: f32,
+
+    /// Probability of zeroing an input of the adapter in training.
+    #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().dropout)]
+    dropout: f32,
+
+    /// Share of the examples that measures instead of training, at most 0.9.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = TrainOptions::default().validation_share,
+        value_parser = validation_share
+    )]
+    validation_share: f64,
+
+    /// Whether rare classes weigh more.
+    #[arg(long, default_value = "none", value_parser = named::<ClassWeights>(&["none", "balanced"]))]
+    class_weights: ClassWeights,
+
+    /// Validations without improvement after which training ends; 0 for never.
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().patience)]
+    patience: u32,
+
+    /// Validations an epoch.
+    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().validations_per_epoch)]
+    validations_per_epoch: u32,
+
+    /// How activations are sent: 4, 2 or 1 byte a number.
+    #[arg(long, default_value = "f16", value_parser = named::<UploadDtype>(&["f32", "f16", "int8"]))]
+    dtype: UploadDtype,
+}
+
+impl Training {
+    pub(crate) fn options(&self) -> TrainOptions {
+        TrainOptions {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            learning_rate: self.learning_rate,
+            warmup_share: self.warmup_share,
+            weight_decay: self.weight_decay,
+            gradient_norm_max: self.gradient_norm_max,
+            rank: self.rank,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            validation_share: self.validation_share,
+            class_weights: self.class_weights,
+            patience: self.patience,
+            validations_per_epoch: self.validations_per_epoch,
+            dtype: self.dtype,
+        }
+    }
+
+    /// The first setting that no server would accept.
+    fn check(&self) -> Result<(), String> {
+        let options = TrainOptions {
+            class_weights: ClassWeights::None,
+            ..self.options()
+        };
+        let adapter = options.adapter().check();
+        let settings = || options.settings(&[]).check(2, &Limits::default());
+        adapter
+            .and_then(|()| settings())
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Args {
+    /// Finds what is wrong with the options together, before anything is read or fetched.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, which ends the program with 2.
+    pub(crate) fn check(&self) -> Result<(), clap::Error> {
+        let usage = |kind, sentence: String| Self::command().error(kind, sentence);
+        let common = self.command.common();
+        let strength = common.protection.or(common.eta);
+        if common.mechanism == MechanismName::None && strength.is_some() {
+            let sentence = "--mechanism none hides nothing: it takes no --protection and no --eta";
+            return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
+        }
+        match self.command.training().map_or(Ok(()), Training::check) {
+            Ok(()) => Ok(()),
+            Err(sentence) => Err(usage(ErrorKind::ValueValidation, sentence)),
+        }
+    }
+}
+
+/// Parses one of `names` to the value that has this name on the page.
+fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+    names: &[&'static str],
+) -> impl TypedValueParser<Value = T> {
+    let value = |name: String| serde_json::from_value(serde_json::Value::String(name));
+    PossibleValuesParser::new(names.to_vec()).try_map(value)
+}
+
+fn server(url: &str) -> Result<String, &'static str> {
+    let host = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    match host {
+        Some(host) if !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
+        _ => Err("an address such as http://127.0.0.1:8420 is needed"),
+    }
+}
+
+fn protection(text: &str) -> Result<f64, String> {
+    let value = text.parse().map_err(|_| "not a number")?;
+    let protection = Protection::new(value).map_err(|error| error.to_string())?;
+    Ok(protection.get())
+}
+
+fn eta(text: &str) -> Result<f64, String> {
+    let value = text.parse().map_err(|_| "not a number")?;
+    let eta = Eta::new(value).map_err(|error| error.to_string())?;
+    Ok(eta.get())
+}
+
+fn validation_share(text: &str) -> Result<f64, &'static str> {
+    let share: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=0.9).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share from 0 to 0.9 is possible")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Result<Args, clap::Error> {
+        let args = Args::try_parse_from(words.split(' '))?;
+        args.check().map(|()| args)
+    }
+
+    fn kind(words: &str) -> ErrorKind {
+        parse(words).unwrap_err().kind()
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_page() {
+        let args = parse("cutlayer train a.csv").unwrap();
+        assert_eq!(
+            args.command.training().unwrap().options(),
+            TrainOptions::default()
+        );
+        let common = args.command.common();
+        let page = ConnectOptions {
+            seq_length_max: SEQ_LENGTH_DEFAULT,
+            ..ConnectOptions::default()
+        };
+        assert_eq!(common.connect(), page);
+        assert_eq!(common.privacy(), PrivacyOptions::default());
+        assert_eq!(common.columns(), ChosenColumns::default());
+    }
+
+    #[test]
+    fn every_name_means_something() {
+        let words = "cutlayer train a.csv --device gpu --precision f32 --mechanism vector \
+                     --eta 33.5 --class-weights balanced --dtype int8";
+        let args = parse(words).unwrap();
+        let common = args.command.common();
+        assert_eq!(common.connect().device, DeviceChoice::Gpu);
+        assert_eq!(common.connect().precision, BottomPrecision::F32);
+        let privacy = PrivacyOptions {
+            mechanism: MechanismName::Vector,
+            protection: None,
+            eta: Some(33.5),
+        };
+        assert_eq!(common.privacy(), privacy);
+        let options = args.command.training().unwrap().options();
+        assert_eq!(options.class_weights, ClassWeights::Balanced);
+        assert_eq!(options.dtype, UploadDtype::Int8);
+    }
+
+    #[test]
+    fn what_cannot_be_is_a_usage_error() {
+        let train = |more: &str| kind(&format!("cutlayer train a.csv {more}"));
+        assert_eq!(
+            train("--eta 3 --protection 0.5"),
+            ErrorKind::ArgumentConflict
+        );
+        assert_eq!(
+            train("--mechanism none --eta 3"),
+            ErrorKind::ArgumentConflict
+        );
+        for wrong in [
+            "--protection 1",
+            "--eta 0",
+            "--server 127.0.0.1:8420",
+            "--validation-share 0.95",
+            "--batch-size 0",
+            "--rank 0",
+            "--dropout 1.5",
+            "--learning-rate nan",
+        ] {
+            assert_eq!(train(wrong), ErrorKind::ValueValidation, "{wrong}");
+        }
+        assert_eq!(train("--device tpu"), ErrorKind::InvalidValue);
+        assert_eq!(train("--out b.csv"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(
+            kind("cutlayer predict a.csv"),
+            ErrorKind::MissingRequiredArgument
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! `cutlayer train`: from a file of labelled texts to a classifier, and what can be done with it.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::thread;
+
+use client_wasm::client::Client;
+use client_wasm::error::ClientError;
+use client_wasm::events::Event;
+use shared::text::RawText;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::args::{Common, TrainArgs, Training};
+use crate::connection::Connection;
+use crate::input::{OwnedFile, check_writable, read_texts};
+use crate::interrupt::Interrupt;
+use crate::output::{Line, Output};
+use crate::{predict, setup};
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When a file cannot be used, the server refuses, or the connection ends.
+pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result<()> {
+    let columns = args.common.columns();
+    let file = OwnedFile::read_labelled(&args.file, &columns)?;
+    let test = args.test.as_deref().map(OwnedFile::read).transpose()?;
+    let texts = args.predict_file.as_deref();
+    let texts = texts.map(|path| read_texts(path, &columns)).transpose()?;
+    args.out.as_deref().map_or(Ok(()), check_writable)?;
+
+    let mut trained = Trained::new(&args.common, &args.training, &file, output).await?;
+    let client = &mut trained.client;
+    if let Some(test) = test {
+        let evaluation = client.evaluate(&test.name, &test.bytes, &columns).await?;
+        let labels = client.labels()?;
+        output.line(&Line::Evaluation {
+            labels,
+            evaluation: &evaluation,
+        })?;
+    }
+    for (text, line) in args.predict.iter().zip(1..) {
+        let text = trained.typed(text);
+        trained.answer(text, line, output).await?;
+    }
+    if let Some(texts) = texts {
+        predict::classify(&mut trained.client, &texts, args.out.as_deref(), output).await?;
+    }
+    if args.interactive {
+        trained.talk(output).await?;
+    }
+    trained.client.goodbye().await;
+    Ok(())
+}
+
+/// A client with a trained adapter.
+pub(crate) struct Trained {
+    pub(crate) client: Client<Connection>,
+    pairs: bool,
+}
+
+impl Trained {
+    /// Trains on a file and prints how well it went.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be used, the server refuses, or the connection ends.
+    pub(crate) async fn new(
+        common: &Common,
+        training: &Training,
+        file: &OwnedFile,
+        output: &mut Output,
+    ) -> anyhow::Result<Self> {
+        let (mut client, report) = Box::pin(setup::client(common, file, output)).await?;
+        let interrupt = Interrupt::watch()?;
+        let mut commands = interrupt.listen();
+        let mut best = None;
+        let on_event = |event: Event| {
+            output.event(&event);
+            if matches!(event, Event::Validation { best: true, .. }) {
+                best = Some(event);
+            }
+        };
+        let connect = || Connection::open(&common.server);
+        let options = training.options();
+        let done = Box::pin(client.train(connect, &options, &mut commands, on_event)).await;
+        interrupt.stop_listening();
+        output.clear();
+        done?;
+        let traffic = client.traffic().get();
+        if let Some(Event::Validation {
+            accuracy,
+            macro_f1,
+            confusion,
+            ..
+        }) = best
+        {
+            output.line(&Line::Result {
+                labels: client.labels()?,
+                accuracy,
+                macro_f1,
+                confusion: &confusion,
+                bytes_sent: traffic.bytes_sent,
+                bytes_received: traffic.bytes_received,
+            })?;
+        } else {
+            output.note("Nothing was measured: there was no validation.");
+        }
+        Ok(Self {
+            client,
+            pairs: report.pair_column.is_some(),
+        })
+    }
+
+    /// What a person typed, as a text or as the two texts of a pair.
+    fn typed(&self, text: &str) -> (RawText, Option<RawText>) {
+        let own = |text: &str| RawText::new(text.to_owned());
+        match text.split_once('\t') {
+            Some((text, pair)) if self.pairs => (own(text), Some(own(pair))),
+            _ => (own(text), None),
+        }
+    }
+
+    /// Classifies one text and prints the answer.
+    async fn answer(
+        &mut self,
+        text: (RawText, Option<RawText>),
+        line: u32,
+        output: &mut Output,
+    ) -> anyhow::Result<()> {
+        for answer in &self.client.predict(&[text]).await? {
+            output.line(&Line::Prediction { line, answer })?;
+        }
+        Ok(())
+    }
+
+    /// Classifies what is typed until the input ends.
+    async fn talk(&mut self, output: &mut Output) -> anyhow::Result<()> {
+        let prompted = io::stdin().is_terminal();
+        if prompted {
+            output.note("Type a text and press Enter; Ctrl-D ends.");
+        }
+        let mut lines = typed_lines()?;
+        let mut line = 0;
+        while let Some(text) = lines.recv().await {
+            let text = text?;
+            line += 1;
+            if text.trim().is_empty() {
+                continue;
+            }
+            let text = self.typed(&text);
+            match self.answer(text, line, output).await {
+                // A text that cannot be classified is no reason to lose the adapter.
+                Err(error) if is_about_a_text(&error) => output.warning(&error.to_string()),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_about_a_text(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ClientError::Text(_)))
+}
+
+/// Lines of standard input, read by a thread: the connection must be served while a person thinks, and reading cannot
+/// be called off when the program ends.
+fn typed_lines() -> io::Result<Receiver<io::Result<String>>> {
+    let (sender, receiver) = channel(1);
+    thread::Builder::new()
+        .name("input".to_owned())
+        .spawn(move || {
+            for line in io::stdin().lock().lines() {
+                let ended = line.is_err();
+                if sender.blocking_send(line).is_err() || ended {
+                    return;
+                }
+            }
+        })?;
+    Ok(receiver)
+}

@@ -1,0 +1,222 @@
+//! The JavaScript boundary: the page's `Client`. Nothing but translation happens here.
+//!
+//! One thing at a time: while `train` lasts, only `pause`, `resume`, `cancel` and `traffic` are answered.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use js_sys::{Error, Function, JSON};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::text::RawText;
+use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
+
+use crate::client::Client as Core;
+use crate::error::ClientError;
+use crate::events::Event;
+use crate::file::ChosenColumns;
+use crate::job::{Command, Traffic};
+use crate::options::{ConnectOptions, PrivacyOptions, TrainOptions};
+use crate::release::ReleaseKey;
+use crate::transport::browser::BrowserTransport;
+
+/// A client in a worker.
+#[wasm_bindgen]
+pub struct Client {
+    server: String,
+    on_event: Function,
+    core: RefCell<Option<Core<BrowserTransport>>>,
+    traffic: Rc<Cell<Traffic>>,
+    commands: RefCell<UnboundedSender<Command>>,
+}
+
+#[wasm_bindgen]
+impl Client {
+    /// Fetches what the server offers and prepares the bottom.
+    pub async fn connect(
+        server: String,
+        options: JsValue,
+        on_event: Function,
+    ) -> Result<Client, JsValue> {
+        let options: ConnectOptions = from_js(&options)?;
+        let key = ReleaseKey::from_system().map_err(to_error)?;
+        let core = Core::connect(&server, &options, key, |event| emit(&on_event, &event))
+            .await
+            .map_err(to_error)?;
+        let (commands, _) = unbounded();
+        Ok(Self {
+            server,
+            on_event,
+            traffic: core.traffic(),
+            core: RefCell::new(Some(core)),
+            commands: RefCell::new(commands),
+        })
+    }
+
+    /// What the server offers.
+    pub fn catalogue(&self) -> Result<JsValue, JsValue> {
+        self.with(|core| {
+            let catalogue = core.catalogue();
+            let cuts: Vec<u32> = catalogue.cuts.iter().map(|entry| entry.cut).collect();
+            Ok(serde_json::json!({
+                "models": [{
+                    "model_id": catalogue.model_id,
+                    "family": catalogue.family,
+                    "n_layers": catalogue.n_layers,
+                    "d_model": catalogue.d_model,
+                    "cuts": cuts,
+                }],
+                "model_id": catalogue.model_id,
+                "cut": core.cut(),
+            }))
+        })
+    }
+
+    /// Reads a file of labelled texts.
+    pub fn read_file(&self, name: String, bytes: Vec<u8>) -> Result<JsValue, JsValue> {
+        self.with(|core| core.read_file(&name, &bytes))
+    }
+
+    /// Chooses which columns mean what.
+    pub fn choose_columns(&self, chosen: JsValue) -> Result<JsValue, JsValue> {
+        let chosen: ChosenColumns = from_js(&chosen)?;
+        self.with(|core| core.choose_columns(&chosen))
+    }
+
+    /// Chooses the mechanism and its strength.
+    pub async fn set_privacy(&self, options: JsValue) -> Result<JsValue, JsValue> {
+        let options: PrivacyOptions = from_js(&options)?;
+        let mut core = self.take()?;
+        let report = core.set_privacy(&options).await;
+        self.put_back(core);
+        to_js(&report.map_err(to_error)?)
+    }
+
+    /// Some texts of the file beside what the server would see.
+    pub async fn preview(&self, options: JsValue) -> Result<JsValue, JsValue> {
+        #[derive(serde::Deserialize)]
+        struct Options {
+            examples: usize,
+        }
+        let Options { examples } = from_js(&options)?;
+        let core = self.take()?;
+        let preview = core.preview(examples).await;
+        self.put_back(core);
+        to_js(&preview.map_err(to_error)?)
+    }
+
+    /// One text beside what the server would see.
+    pub async fn preview_text(&self, text: String) -> Result<JsValue, JsValue> {
+        let core = self.take()?;
+        let preview = core.preview_text(&RawText::new(text)).await;
+        self.put_back(core);
+        to_js(&preview.map_err(to_error)?)
+    }
+
+    /// Releases the file and trains; ends when the run does.
+    pub async fn train(&self, options: JsValue) -> Result<(), JsValue> {
+        let options: TrainOptions = from_js(&options)?;
+        let mut core = self.take()?;
+        let (sender, mut commands): (_, UnboundedReceiver<Command>) = unbounded();
+        self.commands.replace(sender);
+        let connect = || BrowserTransport::connect(&self.server);
+        let on_event = |event| emit(&self.on_event, &event);
+        let done = core.train(connect, &options, &mut commands, on_event).await;
+        self.put_back(core);
+        match done {
+            Ok(_) | Err(ClientError::Stopped) => Ok(()),
+            Err(error) => Err(to_error(error)),
+        }
+    }
+
+    /// Holds the run.
+    pub fn pause(&self) {
+        self.command(Command::Pause);
+    }
+
+    /// Goes on with the run.
+    pub fn resume(&self) {
+        self.command(Command::Resume);
+    }
+
+    /// Ends the run and keeps the best adapter so far.
+    pub fn cancel(&self) {
+        self.command(Command::Cancel);
+    }
+
+    /// Classifies texts.
+    pub async fn predict(&self, texts: Vec<String>) -> Result<JsValue, JsValue> {
+        let texts: Vec<_> = texts
+            .into_iter()
+            .map(|text| (RawText::new(text), None))
+            .collect();
+        let mut core = self.take()?;
+        let answers = core.predict(&texts).await;
+        self.put_back(core);
+        to_js(&answers.map_err(to_error)?)
+    }
+
+    /// Bytes and frames of the current run.
+    pub fn traffic(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.traffic.get())
+    }
+}
+
+impl Client {
+    fn with<R: Serialize>(
+        &self,
+        call: impl FnOnce(&mut Core<BrowserTransport>) -> Result<R, ClientError>,
+    ) -> Result<JsValue, JsValue> {
+        let mut core = self.take()?;
+        let answer = call(&mut core);
+        self.put_back(core);
+        to_js(&answer.map_err(to_error)?)
+    }
+
+    fn take(&self) -> Result<Core<BrowserTransport>, JsValue> {
+        let busy = ClientError::NotYet("something else is still being done");
+        self.core.take().ok_or_else(|| to_error(busy))
+    }
+
+    fn put_back(&self, core: Core<BrowserTransport>) {
+        self.core.replace(Some(core));
+    }
+
+    fn command(&self, command: Command) {
+        // Without a run there is nobody to hear it.
+        let _ = self.commands.borrow().unbounded_send(command);
+    }
+}
+
+fn emit(on_event: &Function, event: &Event) {
+    if let Ok(event) = to_js(event) {
+        // A page that throws in its own handler is not the client's business.
+        let _ = on_event.call1(&JsValue::NULL, &event);
+    }
+}
+
+fn to_js<V: Serialize>(value: &V) -> Result<JsValue, JsValue> {
+    let json = serde_json::to_string(value).map_err(|_| JsValue::from_str("not serializable"))?;
+    JSON::parse(&json)
+}
+
+fn from_js<V: DeserializeOwned>(value: &JsValue) -> Result<V, JsValue> {
+    let unusable = |problem: String| {
+        to_error(ClientError::Option {
+            name: "options",
+            problem,
+        })
+    };
+    let json = JSON::stringify(value)
+        .ok()
+        .and_then(|json| json.as_string());
+    let json = json.ok_or_else(|| unusable("they are not plain data".to_owned()))?;
+    serde_json::from_str(&json).map_err(|error| unusable(error.to_string()))
+}
+
+fn to_error(error: ClientError) -> JsValue {
+    let js = Error::new(&error.to_string());
+    js.set_name(error.name());
+    js.into()
+}

@@ -1,0 +1,113 @@
+//! What the client asks of the browser beside its socket: a timer, a file of the server, a GPU.
+
+use js_sys::{Function, Promise, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+/// Waits by the worker's own timer; without one it does not wait.
+pub(crate) async fn sleep(millis: i32) {
+    let promise = Promise::new(&mut |resolve, _| {
+        let global = js_sys::global();
+        let timer = Reflect::get(&global, &"setTimeout".into())
+            .ok()
+            .and_then(|timer| timer.dyn_into::<Function>().ok());
+        let started = timer.map(|timer| timer.call2(&global, &resolve, &millis.into()));
+        if !matches!(started, Some(Ok(_))) {
+            let _ = resolve.call0(&JsValue::NULL);
+        }
+    });
+    let _ = JsFuture::from(promise).await;
+}
+
+/// Fetches at most `bytes_max` bytes, telling how many have come.
+///
+/// # Errors
+///
+/// A short reason when the answer is not a success, is too long, or ends early.
+pub(crate) async fn fetch(
+    url: &str,
+    bytes_max: u64,
+    mut on_bytes: impl FnMut(u64),
+) -> Result<Vec<u8>, String> {
+    let unanswered = |_| "the server does not answer".to_owned();
+    let global: web_sys::WorkerGlobalScope = js_sys::global()
+        .dyn_into()
+        .map_err(|_| "this is not a worker".to_owned())?;
+    let response: web_sys::Response = JsFuture::from(global.fetch_with_str(url))
+        .await
+        .map_err(unanswered)?
+        .dyn_into()
+        .map_err(unanswered)?;
+    if !response.ok() {
+        return Err(format!(
+            "the server answers with status {}",
+            response.status()
+        ));
+    }
+    let body = response
+        .body()
+        .ok_or_else(|| "the answer is empty".to_owned())?;
+    let reader: web_sys::ReadableStreamDefaultReader = body
+        .get_reader()
+        .dyn_into()
+        .map_err(|_| "the answer cannot be read".to_owned())?;
+    let mut bytes = Vec::new();
+    loop {
+        let part = JsFuture::from(reader.read())
+            .await
+            .map_err(|_| "the connection was lost on the way".to_owned())?;
+        let done = Reflect::get(&part, &"done".into()).is_ok_and(|done| done.is_truthy());
+        if done {
+            return Ok(bytes);
+        }
+        let value = Reflect::get(&part, &"value".into()).map_err(unanswered)?;
+        let chunk = Uint8Array::new(&value);
+        if bytes.len() as u64 + u64::from(chunk.length()) > bytes_max {
+            return Err("the answer is longer than announced".to_owned());
+        }
+        let start = bytes.len();
+        bytes.resize(start + chunk.length() as usize, 0);
+        chunk.copy_to(&mut bytes[start..]);
+        on_bytes(bytes.len() as u64);
+    }
+}
+
+/// What the browser says of its GPU.
+#[derive(Debug, Clone)]
+pub(crate) struct GpuProbe {
+    /// For people; browsers often say little.
+    pub(crate) name: String,
+    /// Largest tensor that a shader can read.
+    pub(crate) binding_bytes_max: f64,
+}
+
+/// Asks for a WebGPU adapter; none where the browser has no WebGPU or no GPU for it.
+pub(crate) async fn probe_gpu() -> Option<GpuProbe> {
+    let get = |object: &JsValue, key: &str| Reflect::get(object, &key.into()).ok();
+    let navigator = get(&js_sys::global(), "navigator")?;
+    let gpu = get(&navigator, "gpu").filter(|gpu| gpu.is_object())?;
+    let request: Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
+    let promise: Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;
+    let adapter = JsFuture::from(promise)
+        .await
+        .ok()
+        .filter(|adapter| adapter.is_object())?;
+    let limit = get(&get(&adapter, "limits")?, "maxStorageBufferBindingSize")?.as_f64()?;
+    let info = get(&adapter, "info").unwrap_or(JsValue::NULL);
+    let text = |key| {
+        get(&info, key)
+            .and_then(|value| value.as_string())
+            .unwrap_or_default()
+    };
+    let name = [text("vendor"), text("architecture"), text("description")].join(" ");
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = if name.is_empty() {
+        "WebGPU".to_owned()
+    } else {
+        name
+    };
+    Some(GpuProbe {
+        name,
+        binding_bytes_max: limit,
+    })
+}

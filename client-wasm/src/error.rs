@@ -1,0 +1,105 @@
+//! What can go wrong at the client, in one sentence each, with a stable name for programs.
+
+use shared::model::{DeviceFailed, ModelError};
+use shared::privacy::PrivacyError;
+use shared::protocol::message::Refused;
+use shared::text::TextError;
+
+/// Something went wrong. No variant holds private data.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The texts, the file or the tokenizer.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The mechanism.
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
+    /// The bottom model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The compute device.
+    #[error("{0}; reload the page or choose the CPU")]
+    Device(#[from] DeviceFailed),
+    /// The server did not accept something.
+    #[error("the server refused: {}", .0.sentence)]
+    Refused(Refused),
+    /// The connection ended.
+    #[error(
+        "the connection to the server was lost ({reason}); it deletes what this run had sent. Check that the server runs, then try again"
+    )]
+    Disconnected {
+        /// What the transport says.
+        reason: String,
+    },
+    /// A file of the server could not be fetched.
+    #[error("{what} could not be fetched from the server: {reason}")]
+    Fetch {
+        /// Which file.
+        what: String,
+        /// What the transport says.
+        reason: String,
+    },
+    /// A file is not the one that the catalogue names.
+    #[error(
+        "{what} is not what the server's catalogue announces (sha256 differs); nothing was run"
+    )]
+    WrongArtifact {
+        /// Which file.
+        what: String,
+    },
+    /// The server said something that the protocol does not allow here.
+    #[error("the server sent something unexpected: {0}")]
+    Protocol(String),
+    /// The tokenizer knows more tokens than the model.
+    #[error(
+        "the tokenizer knows {known} tokens, the model has {rows} rows: they do not belong together"
+    )]
+    TokenizerMismatch {
+        /// Tokens of the tokenizer.
+        known: usize,
+        /// Rows of the embedding table.
+        rows: usize,
+    },
+    /// The system gives no cryptographic randomness.
+    #[error(
+        "this system has no cryptographic random generator; nothing can be privatized without one"
+    )]
+    NoRandomness,
+    /// Something was asked for too early.
+    #[error("{0}")]
+    NotYet(&'static str),
+    /// An option is not usable.
+    #[error("{name}: {problem}")]
+    Option {
+        /// Which option.
+        name: &'static str,
+        /// What is wrong, without private data.
+        problem: String,
+    },
+    /// The person stopped the work.
+    #[error("stopped before the upload was complete; nothing was trained")]
+    Stopped,
+}
+
+impl ClientError {
+    /// A stable name, for programs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text(TextError::OneClassOnly { .. }) => "OneClassOnly",
+            Self::Text(_) => "Text",
+            Self::Privacy(_) => "Privacy",
+            Self::Model(_) => "Model",
+            Self::Device(_) => "Device",
+            Self::Refused(_) => "Refused",
+            Self::Disconnected { .. } => "Disconnected",
+            Self::Fetch { .. } => "Fetch",
+            Self::WrongArtifact { .. } => "WrongArtifact",
+            Self::Protocol(_) => "Protocol",
+            Self::TokenizerMismatch { .. } => "TokenizerMismatch",
+            Self::NoRandomness => "NoRandomness",
+            Self::NotYet(_) => "NotYet",
+            Self::Option { .. } => "Option",
+            Self::Stopped => "Stopped",
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The browser's WebSocket.
+
+use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+use futures_channel::oneshot;
+use futures_util::StreamExt;
+use js_sys::{ArrayBuffer, Uint8Array};
+use shared::protocol::message::SUBPROTOCOL;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+
+use super::{Transport, disconnected, session_url};
+use crate::browser::sleep;
+use crate::error::ClientError;
+
+/// Bytes that may wait in the browser's own queue before `send` holds back.
+const BUFFERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// How often the browser's queue is looked at while it is full.
+const BACKED_UP_MILLIS: i32 = 10;
+
+enum Incoming {
+    Frame(Vec<u8>),
+    Closed(u16),
+}
+
+/// A connection to a server.
+pub struct BrowserTransport {
+    socket: WebSocket,
+    inbox: UnboundedReceiver<Incoming>,
+    // Called by the browser as long as the socket lives.
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_close: Closure<dyn FnMut(CloseEvent)>,
+    _on_open: Closure<dyn FnMut()>,
+}
+
+impl BrowserTransport {
+    /// Connects to the server of an origin.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::Disconnected` when nobody answers.
+    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+        let refused = |_| disconnected("the browser does not allow this address");
+        let socket = WebSocket::new_with_str(&session_url(server), SUBPROTOCOL).map_err(refused)?;
+        socket.set_binary_type(BinaryType::Arraybuffer);
+        let (sender, inbox) = unbounded();
+        let (opened, open) = oneshot::channel();
+        let mut opened = Some(opened);
+        let closer = sender.clone();
+        let on_message = Closure::new(move |event: MessageEvent| {
+            if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() {
+                // Fails only when the transport is gone, and then nobody waits for it.
+                let _ = sender.unbounded_send(Incoming::Frame(Uint8Array::new(&buffer).to_vec()));
+            }
+        });
+        let on_close = Closure::new(move |event: CloseEvent| {
+            let _ = closer.unbounded_send(Incoming::Closed(event.code()));
+        });
+        let on_open = Closure::new(move || {
+            if let Some(opened) = opened.take() {
+                let _ = opened.send(());
+            }
+        });
+        socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+        let mut transport = Self {
+            socket,
+            inbox,
+            _on_message: on_message,
+            _on_close: on_close,
+            _on_open: on_open,
+        };
+        // Either the socket opens, or the first thing that comes is its end.
+        match futures_util::future::select(open, transport.inbox.next()).await {
+            futures_util::future::Either::Left((Ok(()), _)) => Ok(transport),
+            _ => Err(disconnected("the server does not answer")),
+        }
+    }
+}
+
+impl Transport for BrowserTransport {
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
+        while self.socket.buffered_amount() > BUFFERED_BYTES_MAX {
+            sleep(BACKED_UP_MILLIS).await;
+        }
+        if self.socket.ready_state() != WebSocket::OPEN {
+            return Err(disconnected("closed"));
+        }
+        self.socket
+            .send_with_u8_array(&frame)
+            .map_err(|_| disconnected("closed"))
+    }
+
+    async fn receive(&mut self) -> Result<Vec<u8>, ClientError> {
+        match self.inbox.next().await {
+            Some(Incoming::Frame(frame)) => Ok(frame),
+            Some(Incoming::Closed(code)) => Err(disconnected(format!("closed with code {code}"))),
+            None => Err(disconnected("closed")),
+        }
+    }
+
+    async fn close(&mut self) {
+        let _ = self.socket.close();
+    }
+
+    async fn breathe(&mut self) {
+        sleep(0).await;
+    }
+}
+
+impl Drop for BrowserTransport {
+    fn drop(&mut self) {
+        self.socket.set_onmessage(None);
+        self.socket.set_onclose(None);
+        self.socket.set_onopen(None);
+        let _ = self.socket.close();
+    }
+}

@@ -1,0 +1,73 @@
+//! Bytes to the server and back. Knows no message.
+
+#[cfg(target_arch = "wasm32")]
+pub mod browser;
+pub mod memory;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod native;
+
+use crate::error::ClientError;
+
+/// A connection that carries whole frames in both directions.
+///
+/// Its futures need not be `Send`: in the browser nothing is, and natively one task drives one connection.
+#[allow(async_fn_in_trait)]
+pub trait Transport {
+    /// Hands a frame over; waits while the connection is backed up.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::Disconnected` when the connection has ended.
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError>;
+
+    /// Waits for the next frame. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::Disconnected` when the connection has ended.
+    async fn receive(&mut self) -> Result<Vec<u8>, ClientError>;
+
+    /// Says goodbye to the other side's transport.
+    async fn close(&mut self);
+
+    /// Lets other tasks of this thread run, so that a person's "stop" is seen between two batches.
+    async fn breathe(&mut self);
+}
+
+/// The path of the session's endpoint.
+pub const SESSION_PATH: &str = "/v1/session";
+
+/// `http://host` -> `ws://host/v1/session`.
+pub fn session_url(server: &str) -> String {
+    let server = server.trim_end_matches('/');
+    let socket = match server.split_once("://") {
+        Some(("https", rest)) => format!("wss://{rest}"),
+        Some((_, rest)) => format!("ws://{rest}"),
+        None => format!("ws://{server}"),
+    };
+    format!("{socket}{SESSION_PATH}")
+}
+
+/// The error of a connection that has ended.
+fn disconnected(reason: impl Into<String>) -> ClientError {
+    ClientError::Disconnected {
+        reason: reason.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::session_url;
+
+    #[test]
+    fn the_socket_is_as_secure_as_the_page() {
+        assert_eq!(
+            session_url("http://127.0.0.1:8420/"),
+            "ws://127.0.0.1:8420/v1/session"
+        );
+        assert_eq!(
+            session_url("https://example.org"),
+            "wss://example.org/v1/session"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+//! A WebSocket by tokio-tungstenite.
+
+use futures_util::{SinkExt, StreamExt};
+use shared::protocol::limits::Limits;
+use shared::protocol::message::SUBPROTOCOL;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::{Transport, disconnected, session_url};
+use crate::error::ClientError;
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct NativeTransport {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl NativeTransport {
+    /// Connects to `http(s)://host:port`.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
+    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+        let lost = |error: &dyn std::fmt::Display| disconnected(error.to_string());
+        let mut request = session_url(server)
+            .into_client_request()
+            .map_err(|e| lost(&e))?;
+        let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", subprotocol);
+        let bytes_max = Limits::default().frame_bytes_max as usize;
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(bytes_max))
+            .max_frame_size(Some(bytes_max));
+        let (socket, _) = connect_async_with_config(request, Some(config), true)
+            .await
+            .map_err(|error| lost(&error))?;
+        Ok(Self { socket })
+    }
+}
+
+impl Transport for NativeTransport {
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
+        let message = Message::Binary(frame.into());
+        self.socket
+            .send(message)
+            .await
+            .map_err(|error| disconnected(error.to_string()))
+    }
+
+    async fn receive(&mut self) -> Result<Vec<u8>, ClientError> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Binary(frame))) => return Ok(frame.into()),
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                    return Err(disconnected(format!("closed with code {code}")));
+                }
+                Some(Ok(_)) => {} // ping and pong are answered below us
+                Some(Err(error)) => return Err(disconnected(error.to_string())),
+                None => return Err(disconnected("closed")),
+            }
+        }
+    }
+
+    async fn close(&mut self) {
+        // Whether the other side hears it or not, this side is done.
+        let _ = self.socket.close(None).await;
+    }
+
+    async fn breathe(&mut self) {
+        tokio::task::yield_now().await;
+    }
+}

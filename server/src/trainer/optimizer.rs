@@ -1,0 +1,160 @@
+//! AdamW, gradient clipping and the learning-rate schedule.
+
+use burn::optim::{AdamW, AdamWConfig, AdamWState, Optimizer};
+use burn::tensor::Tensor;
+use shared::adapter::Adapter;
+use shared::protocol::message::TrainSettings;
+
+/// Linear warm-up to the peak, then linear decay to zero.
+///
+/// Step `s` of `steps_total`, from 0: `peak * s / warmup` below `warmup = ceil(warmup_share * steps_total)`, then
+/// `peak * (steps_total - s) / (steps_total - warmup)`. As `get_linear_schedule_with_warmup` of transformers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    peak: f64,
+    warmup_steps: u32,
+    steps_total: u32,
+}
+
+impl Schedule {
+    /// A schedule over a run of `steps_total` steps.
+    pub fn new(peak: f32, warmup_share: f32, steps_total: u32) -> Self {
+        let warmup = (f64::from(warmup_share) * f64::from(steps_total)).ceil();
+        Self {
+            peak: f64::from(peak),
+            warmup_steps: warmup as u32,
+            steps_total,
+        }
+    }
+
+    /// The learning rate of a step, counted from 0.
+    pub fn learning_rate(&self, step: u32) -> f64 {
+        let share = if step < self.warmup_steps {
+            f64::from(step) / f64::from(self.warmup_steps)
+        } else {
+            let decaying = self.steps_total.saturating_sub(self.warmup_steps).max(1);
+            f64::from(self.steps_total.saturating_sub(step)) / f64::from(decaying)
+        };
+        self.peak * share
+    }
+}
+
+/// AdamW over all matrices of an adapter, with the L2 norm of all gradients together bounded before it.
+///
+/// Source: Decoupled Weight Decay Regularization, arXiv 1711.05101; betas 0.9 and 0.999, epsilon 1e-8. The bound is
+/// `clip_grad_norm_` of PyTorch.
+#[derive(Clone)]
+pub struct AdapterOptimizer {
+    adamw: AdamW,
+    gradient_norm_max: f64,
+    states: Vec<Option<AdamWState<2>>>,
+}
+
+impl std::fmt::Debug for AdapterOptimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AdapterOptimizer({} matrices)", self.states.len())
+    }
+}
+
+impl AdapterOptimizer {
+    /// An optimizer that has not taken a step.
+    pub fn new(settings: &TrainSettings) -> Self {
+        let adamw = AdamWConfig::new()
+            .with_epsilon(1e-8)
+            .with_weight_decay(settings.weight_decay);
+        Self {
+            adamw: adamw.build(),
+            gradient_norm_max: f64::from(settings.gradient_norm_max),
+            states: Vec::new(),
+        }
+    }
+
+    /// Takes one step; `gradients` in the order of the adapter's parameters.
+    pub fn step(
+        &mut self,
+        adapter: &Adapter,
+        gradients: Vec<Tensor<2>>,
+        learning_rate: f64,
+    ) -> Adapter {
+        let gradients = self.clip(gradients);
+        self.states.resize_with(gradients.len(), || None);
+        let mut updates = gradients.into_iter().zip(&mut self.states);
+        adapter.map(|parameter| match updates.next() {
+            Some((gradient, state)) => {
+                let (updated, after) =
+                    self.adamw
+                        .step(learning_rate, parameter.clone(), gradient, state.take());
+                *state = after;
+                updated
+            }
+            None => parameter.clone(),
+        })
+    }
+
+    fn clip(&self, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+        if self.gradient_norm_max <= 0.0 {
+            return gradients;
+        }
+        let squares = gradients
+            .iter()
+            .map(|gradient| gradient.clone().square().sum());
+        let Some(sum) = squares.reduce(|a, b| a + b) else {
+            return gradients;
+        };
+        // min(1, max / (norm + 1e-6)), as PyTorch
+        let scale = (sum.sqrt() + 1e-6)
+            .recip()
+            .mul_scalar(self.gradient_norm_max)
+            .clamp_max(1.0);
+        gradients
+            .into_iter()
+            .map(|gradient| gradient * scale.clone().unsqueeze::<2>())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schedule_rises_and_falls_linearly() {
+        let schedule = Schedule::new(1.0, 0.2, 10);
+        let rates: Vec<f64> = (0..10).map(|step| schedule.learning_rate(step)).collect();
+        assert_eq!(
+            rates,
+            [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]
+        );
+    }
+
+    #[test]
+    fn without_warm_up_the_first_step_has_the_peak() {
+        assert_eq!(Schedule::new(0.5, 0.0, 4).learning_rate(0), 0.5);
+    }
+
+    #[test]
+    fn gradients_are_bounded_together_and_not_one_by_one() {
+        let device = burn::tensor::Device::flex();
+        let settings = TrainSettings {
+            epochs: 1,
+            batch_size: 1,
+            learning_rate: 0.1,
+            warmup_share: 0.0,
+            weight_decay: 0.0,
+            gradient_norm_max: 1.0,
+            class_weights: Vec::new(),
+            patience: 0,
+            validations_per_epoch: 1,
+        };
+        let gradients = vec![
+            Tensor::<2>::from_floats([[3.0]], &device),
+            Tensor::<2>::from_floats([[4.0]], &device),
+        ];
+        let clipped = AdapterOptimizer::new(&settings).clip(gradients);
+        let values: Vec<f32> = clipped.into_iter().map(Tensor::into_scalar).collect();
+        assert!(
+            (values[0] - 0.6).abs() < 1e-5 && (values[1] - 0.8).abs() < 1e-5,
+            "{values:?}"
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! The loop of the trainer's thread.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use burn::tensor::Device;
+use rand::SeedableRng;
+use rand::rngs::SysRng;
+use rand_chacha::ChaCha8Rng;
+use shared::adapter::peft;
+use shared::model::{CutLayer, ModelConfig, TopModel};
+use shared::protocol::message::{DoneReason, TrainDone};
+use tokio::sync::mpsc;
+
+use super::run::{Run, Trained};
+use super::step::{PaddedBatch, probabilities};
+use super::{ActivationBatch, Command, JobId, JobSpec, TrainerError, TrainerEvent};
+
+/// Everything that the thread owns.
+#[derive(Debug)]
+pub(super) struct Worker {
+    config: ModelConfig,
+    top: TopModel,
+    device: Device,
+    export_dir: Option<PathBuf>,
+    jobs: BTreeMap<JobId, Job>,
+    last_served: Option<JobId>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Running {
+        run: Box<Run>,
+        events: mpsc::Sender<TrainerEvent>,
+        held: bool,
+    },
+    Ended(Box<Trained>),
+}
+
+impl Worker {
+    /// Loads all blocks of a model; every cut is served from them.
+    pub(super) fn load(
+        model_dir: &Path,
+        device: Device,
+        export_dir: Option<PathBuf>,
+    ) -> Result<Self, TrainerError> {
+        let config = ModelConfig::from_json(&fs::read(model_dir.join("config.json"))?)?;
+        let file = fs::read(model_dir.join("model.safetensors"))?;
+        let cut = CutLayer::new(0, &config)?;
+        let top = TopModel::load(&config, &file, cut, &device)?;
+        Ok(Self {
+            config,
+            top,
+            device,
+            export_dir,
+            jobs: BTreeMap::new(),
+            last_served: None,
+        })
+    }
+
+    /// Serves until the last handle is dropped.
+    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
+        loop {
+            let next = self.next_job();
+            let command = if next.is_some() {
+                match inbox.try_recv() {
+                    Ok(command) => Some(command),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            } else {
+                match inbox.recv() {
+                    Ok(command) => Some(command),
+                    Err(_) => return,
+                }
+            };
+            match (command, next) {
+                (Some(command), _) => self.obey(command),
+                (None, Some(job)) => self.advance(job),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// The next running job after the one served last, so that all are served in turn.
+    fn next_job(&self) -> Option<JobId> {
+        let running = |(id, job): (&JobId, &Job)| {
+            matches!(job, Job::Running { held: false, .. }).then_some(*id)
+        };
+        let after = self
+            .last_served
+            .map_or(JobId(0), |JobId(id)| JobId(id.wrapping_add(1)));
+        self.jobs
+            .range(after..)
+            .find_map(running)
+            .or_else(|| self.jobs.iter().find_map(running))
+    }
+
+    fn obey(&mut self, command: Command) {
+        // A reply that nobody waits for any more is not an error.
+        match command {
+            Command::Start(id, spec, events, reply) => {
+                let _ = reply.send(self.start(id, *spec, events));
+            }
+            Command::Pause(id, reply) => {
+                let _ = reply.send(self.hold(id, true, TrainerEvent::Paused));
+            }
+            Command::Resume(id, reply) => {
+                let _ = reply.send(self.hold(id, false, TrainerEvent::Continued));
+            }
+            Command::Cancel(id, reply) => {
+                let _ = reply.send(self.cancel(id));
+            }
+            Command::Predict(id, batch, reply) => {
+                let _ = reply.send(self.predict(id, &batch));
+            }
+            Command::Forget(id) => {
+                self.jobs.remove(&id);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: JobId,
+        spec: JobSpec,
+        events: mpsc::Sender<TrainerEvent>,
+    ) -> Result<(), TrainerError> {
+        let top = self.top.skip(spec.cut);
+        let rng = ChaCha8Rng::try_from_rng(&mut SysRng).map_err(std::io::Error::other)?;
+        let run = Run::new(spec, &self.config, top, &self.device, rng)?;
+        report(
+            &events,
+            TrainerEvent::Started {
+                steps_total: run.steps_total(),
+            },
+        );
+        self.jobs.insert(
+            id,
+            Job::Running {
+                run: Box::new(run),
+                events,
+                held: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn hold(&mut self, id: JobId, hold: bool, event: TrainerEvent) -> Result<(), TrainerError> {
+        match self.jobs.get_mut(&id) {
+            Some(Job::Running { held, events, .. }) => {
+                *held = hold;
+                report(events, event);
+                Ok(())
+            }
+            _ => Err(TrainerError::UnknownJob),
+        }
+    }
+
+    fn cancel(&mut self, id: JobId) -> Result<(), TrainerError> {
+        match self.jobs.remove(&id) {
+            Some(Job::Running { run, events, .. }) => {
+                let done = run.done(DoneReason::Cancelled);
+                self.end(id, *run, &events, done);
+                Ok(())
+            }
+            Some(ended) => {
+                self.jobs.insert(id, ended);
+                Ok(())
+            }
+            None => Err(TrainerError::UnknownJob),
+        }
+    }
+
+    fn predict(&self, id: JobId, batch: &ActivationBatch) -> Result<Vec<f32>, TrainerError> {
+        match self.jobs.get(&id) {
+            Some(Job::Ended(trained)) => {
+                let batch = PaddedBatch::new(batch, self.config.d_model, &self.device);
+                probabilities(&trained.top, &trained.adapter, &batch)
+            }
+            _ => Err(TrainerError::UnknownJob),
+        }
+    }
+
+    /// Takes one step of a run and reports it.
+    fn advance(&mut self, id: JobId) {
+        self.last_served = Some(id);
+        let Some(Job::Running {
+            mut run,
+            events,
+            held,
+        }) = self.jobs.remove(&id)
+        else {
+            return;
+        };
+        match run.turn() {
+            Ok(turn) => {
+                report(&events, TrainerEvent::Step(turn.step));
+                if let Some(validation) = turn.validation {
+                    report(&events, TrainerEvent::Validation(validation));
+                }
+                match turn.done {
+                    Some(done) => self.end(id, *run, &events, done),
+                    None if events.is_closed() => {} // nobody is left to train for
+                    None => {
+                        self.jobs.insert(id, Job::Running { run, events, held });
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(job = id.0, %error, "a run failed");
+                report(&events, TrainerEvent::Failed);
+            }
+        }
+    }
+
+    fn end(&mut self, id: JobId, run: Run, events: &mpsc::Sender<TrainerEvent>, done: TrainDone) {
+        let trained = run.into_trained();
+        if let Some(directory) = &self.export_dir
+            && let Err(error) = self.export(directory, id, &trained)
+        {
+            tracing::error!(job = id.0, %error, "an adapter could not be exported");
+        }
+        self.jobs.insert(id, Job::Ended(Box::new(trained)));
+        report(events, TrainerEvent::Done(done));
+    }
+
+    fn export(&self, directory: &Path, id: JobId, trained: &Trained) -> Result<(), TrainerError> {
+        let files = peft::write(&trained.adapter, &self.config)?;
+        // The time, so that a daemon that starts to count anew overwrites nothing.
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        let directory = directory.join(format!("job-{started}-{}", id.0));
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("adapter_config.json"), files.config)?;
+        fs::write(directory.join("adapter_model.safetensors"), files.tensors)?;
+        tracing::info!(job = id.0, directory = %directory.display(), "adapter exported");
+        Ok(())
+    }
+}
+
+/// Places in the queue that the reports of steps leave free for all others.
+const RESERVED: usize = 16;
+
+/// Reports do not hold the thread up: where the queue is nearly full a step's report is dropped, so that there is room
+/// for every other report.
+fn report(events: &mpsc::Sender<TrainerEvent>, event: TrainerEvent) {
+    if !matches!(event, TrainerEvent::Step(_)) {
+        // Fails only when the session is gone.
+        let _ = events.blocking_send(event);
+    } else if events.capacity() > RESERVED {
+        let _ = events.try_send(event);
+    }
+}

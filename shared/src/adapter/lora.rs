@@ -1,0 +1,316 @@
+//! The factors of a low-rank adapter, and the task head, as one list of matrices.
+//!
+//! One list, because an optimizer, a checkpoint and a file all walk over it in the same order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::config::{LoraConfig, Target};
+use crate::model::{HeadLayer, ModelConfig, TopModel};
+
+/// Names a trained matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParameterName {
+    /// First factor, `[d_in, rank]`.
+    LoraA {
+        /// Block, counted from the embeddings.
+        layer: usize,
+        /// Projection.
+        target: Target,
+    },
+    /// Second factor, `[rank, d_out]`.
+    LoraB {
+        /// Block, counted from the embeddings.
+        layer: usize,
+        /// Projection.
+        target: Target,
+    },
+    /// `[d_model, d_model]`
+    HeadDenseWeight,
+    /// `[1, d_model]`
+    HeadDenseBias,
+    /// `[d_model, n_classes]`
+    ClassifierWeight,
+    /// `[1, n_classes]`
+    ClassifierBias,
+}
+
+/// Everything that is trained in a session.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    config: LoraConfig,
+    index: Arc<BTreeMap<ParameterName, usize>>,
+    parameters: Vec<Tensor<2>>,
+    dropout_seed: Option<u64>,
+}
+
+/// The factors beside one projection.
+#[derive(Debug)]
+pub struct Lora<'a> {
+    a: &'a Tensor<2>,
+    b: &'a Tensor<2>,
+    scale: f32,
+    dropout: Option<(f32, u64)>,
+}
+
+impl Lora<'_> {
+    /// `(alpha / rank) (x A) B`, with dropout on x in training.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, seq, d_in]`
+    /// - output: `[batch, seq, d_out]`
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = match self.dropout {
+            Some((probability, seed)) => x.clone() * keep_mask(&x, probability, seed),
+            None => x,
+        };
+        let inner = linear(x, self.a.clone(), None); // [batch, seq, rank]
+        linear(inner.mul_scalar(self.scale), self.b.clone(), None)
+    }
+}
+
+/// `0` with the given probability, else `1 / (1 - probability)`.
+fn keep_mask(like: &Tensor<3>, probability: f32, seed: u64) -> Tensor<3> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let threshold = (f64::from(probability) * f64::from(u32::MAX)) as u32;
+    let kept = 1.0 / (1.0 - probability);
+    let shape = like.dims();
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            if rng.next_u32() < threshold {
+                0.0
+            } else {
+                kept
+            }
+        })
+        .collect();
+    Tensor::from_data(TensorData::new(values, shape), &like.device())
+}
+
+impl Adapter {
+    /// A new adapter: A uniform in `+-1/sqrt(d_in)` (as PEFT), B zero, so that it changes nothing yet; the head as the
+    /// model file has it, else normal with deviation 0.02 and bias zero.
+    pub fn init(
+        config: &LoraConfig,
+        model: &ModelConfig,
+        top: &TopModel,
+        first_layer: usize,
+        n_classes: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let shapes = shapes(config, model, top, first_layer, n_classes);
+        let parameters = shapes.into_iter().map(|(name, shape)| {
+            let stored = top
+                .head()
+                .stored(&name, shape)
+                .map(|tensor| tensor.to_device(device));
+            let tensor = stored.unwrap_or_else(|| {
+                let values = initial_values(&name, shape, rng);
+                Tensor::from_data(TensorData::new(values, shape), device)
+            });
+            (name, tensor)
+        });
+        Self::from_parameters(config, parameters)
+    }
+
+    /// An adapter of given matrices. What a forward pass needs and is not among them is taken as absent.
+    pub fn from_parameters(
+        config: &LoraConfig,
+        parameters: impl IntoIterator<Item = (ParameterName, Tensor<2>)>,
+    ) -> Self {
+        let sorted: BTreeMap<_, _> = parameters.into_iter().collect();
+        let index = sorted.keys().copied().zip(0..).collect();
+        Self {
+            config: config.clone(),
+            index: Arc::new(index),
+            parameters: sorted.into_values().collect(),
+            dropout_seed: None,
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &LoraConfig {
+        &self.config
+    }
+
+    /// Names of the matrices, in the order of [`Self::parameters`].
+    pub fn names(&self) -> impl Iterator<Item = ParameterName> + '_ {
+        self.index.keys().copied()
+    }
+
+    /// The matrices.
+    pub fn parameters(&self) -> &[Tensor<2>] {
+        &self.parameters
+    }
+
+    /// The same adapter with every matrix replaced.
+    pub fn map(&self, change: impl FnMut(&Tensor<2>) -> Tensor<2>) -> Self {
+        Self {
+            parameters: self.parameters.iter().map(change).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The same adapter in training mode: its dropout masks are drawn from `seed`.
+    pub fn with_dropout_seed(&self, seed: u64) -> Self {
+        let on = self.config.dropout() > 0.0;
+        Self {
+            dropout_seed: on.then_some(seed),
+            ..self.clone()
+        }
+    }
+
+    /// The factors beside a projection, if it has any.
+    pub fn lora(&self, layer: usize, target: Target) -> Option<Lora<'_>> {
+        Some(Lora {
+            a: self.get(&ParameterName::LoraA { layer, target })?,
+            b: self.get(&ParameterName::LoraB { layer, target })?,
+            scale: self.config.scale(),
+            dropout: self.dropout_seed.map(|seed| {
+                let place = (layer as u64) << 8 | target as u64;
+                (
+                    self.config.dropout(),
+                    seed ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+                )
+            }),
+        })
+    }
+
+    /// The trained dense layer of the head, where the family trains it.
+    pub fn head_dense(&self) -> Option<HeadLayer> {
+        Some(HeadLayer {
+            weight: self.get(&ParameterName::HeadDenseWeight)?.clone(),
+            bias: self.get(&ParameterName::HeadDenseBias)?.clone(),
+        })
+    }
+
+    /// The classifier.
+    ///
+    /// # Panics
+    ///
+    /// When the adapter was built without one; [`Self::init`] and `peft::read` never do.
+    pub fn classifier(&self) -> HeadLayer {
+        let get = |name| {
+            self.get(&name)
+                .expect("every adapter has a classifier")
+                .clone()
+        };
+        HeadLayer {
+            weight: get(ParameterName::ClassifierWeight),
+            bias: get(ParameterName::ClassifierBias),
+        }
+    }
+
+    fn get(&self, name: &ParameterName) -> Option<&Tensor<2>> {
+        self.index.get(name).map(|at| &self.parameters[*at])
+    }
+}
+
+/// Names and shapes of everything that is trained.
+pub(super) fn shapes(
+    config: &LoraConfig,
+    model: &ModelConfig,
+    top: &TopModel,
+    first_layer: usize,
+    n_classes: usize,
+) -> Vec<(ParameterName, [usize; 2])> {
+    let mut shapes = Vec::new();
+    for layer in first_layer..model.n_layers {
+        for target in config.targets() {
+            let [d_in, d_out] = match target {
+                Target::FeedForwardUp => [model.d_model, model.d_ff],
+                Target::FeedForwardDown => [model.d_ff, model.d_model],
+                _ => [model.d_model, model.d_model],
+            };
+            shapes.push((
+                ParameterName::LoraA { layer, target },
+                [d_in, config.rank()],
+            ));
+            shapes.push((
+                ParameterName::LoraB { layer, target },
+                [config.rank(), d_out],
+            ));
+        }
+    }
+    if top.head().trains_dense() {
+        shapes.push((
+            ParameterName::HeadDenseWeight,
+            [model.d_model, model.d_model],
+        ));
+        shapes.push((ParameterName::HeadDenseBias, [1, model.d_model]));
+    }
+    shapes.push((ParameterName::ClassifierWeight, [model.d_model, n_classes]));
+    shapes.push((ParameterName::ClassifierBias, [1, n_classes]));
+    shapes
+}
+
+fn initial_values(name: &ParameterName, shape: [usize; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let count = shape[0] * shape[1];
+    let mut uniform = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
+    match name {
+        ParameterName::LoraA { .. } => {
+            let bound = 1.0 / (shape[0] as f64).sqrt();
+            (0..count)
+                .map(|_| ((2.0 * uniform() - 1.0) * bound) as f32)
+                .collect()
+        }
+        ParameterName::HeadDenseWeight | ParameterName::ClassifierWeight => {
+            // Box-Muller; Source: Annals of Mathematical Statistics 29 (1958), page 610.
+            let mut normal = || {
+                let radius = (-2.0 * (1.0 - uniform() * 0.999_999).ln()).sqrt();
+                (0.02 * radius * (std::f64::consts::TAU * uniform()).cos()) as f32
+            };
+            (0..count).map(|_| normal()).collect()
+        }
+        _ => vec![0.0; count],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn matrix<const R: usize, const C: usize>(values: [[f32; C]; R]) -> Tensor<2> {
+        Tensor::from_floats(values, &Device::flex())
+    }
+
+    #[test]
+    fn the_product_of_the_factors_is_scaled_by_alpha_over_rank() {
+        let config = LoraConfig::new(1, 3.0, 0.0, [Target::Query]).unwrap();
+        let (layer, target) = (0, Target::Query);
+        let adapter = Adapter::from_parameters(
+            &config,
+            [
+                (
+                    ParameterName::LoraA { layer, target },
+                    matrix([[1.0], [2.0]]),
+                ),
+                (ParameterName::LoraB { layer, target }, matrix([[5.0, 0.0]])),
+            ],
+        );
+        let x = matrix([[1.0, 1.0]]).unsqueeze::<3>();
+        let y = adapter.lora(0, Target::Query).unwrap().forward(x);
+        assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [45.0, 0.0]); // 3 * (1 + 2) * 5
+        assert!(adapter.lora(1, Target::Query).is_none());
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean() {
+        let x = Tensor::<3>::ones([1, 100, 100], &Device::flex());
+        let mask = keep_mask(&x, 0.25, 7).into_data().to_vec::<f32>().unwrap();
+        let zeros = mask.iter().filter(|v| **v == 0.0).count();
+        assert!((2_300..2_700).contains(&zeros), "{zeros}");
+        assert!(
+            mask.iter()
+                .all(|v| *v == 0.0 || (*v - 4.0 / 3.0).abs() < 1e-6)
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! One transformer block of an encoder, layer norm after each half.
+
+use burn::tensor::{Device, Tensor};
+
+use super::attention::{AttentionMask, SelfAttention};
+use super::config::ModelConfig;
+use super::embedding::LayerNorm;
+use super::error::ModelError;
+use super::feed_forward::FeedForward;
+use super::weights::Weights;
+use crate::adapter::Adapter;
+
+/// `x <- LN(x + Attention(x)); x <- LN(x + FeedForward(x))`.
+#[derive(Debug, Clone)]
+pub struct Block {
+    attention: SelfAttention,
+    attention_norm: LayerNorm,
+    feed_forward: FeedForward,
+    feed_forward_norm: LayerNorm,
+}
+
+impl Block {
+    /// Reads block `layer`, counted from the embeddings.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn load(
+        config: &ModelConfig,
+        weights: &Weights<'_>,
+        layer: usize,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let norm = |part: &str| {
+            LayerNorm::load(config, weights, &format!("layers.{layer}.{part}"), device)
+        };
+        Ok(Self {
+            attention: SelfAttention::load(config, weights, layer, device)?,
+            attention_norm: norm("attention_norm")?,
+            feed_forward: FeedForward::load(config, weights, layer, device)?,
+            feed_forward_norm: norm("feed_forward_norm")?,
+        })
+    }
+
+    /// # Shapes
+    ///
+    /// - x, output: `[batch, seq, d_model]`
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        mask: &AttentionMask,
+        adapter: Option<&Adapter>,
+    ) -> Tensor<3> {
+        self.forward_at(x.clone(), x, mask, adapter)
+    }
+
+    /// The block's output at the first position only, which is all that a task head reads.
+    ///
+    /// Equal to `forward` followed by a slice; every other position of the last block would be computed for nothing.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, seq, d_model]`
+    /// - output: `[batch, 1, d_model]`
+    pub fn forward_first(
+        &self,
+        x: Tensor<3>,
+        mask: &AttentionMask,
+        adapter: Option<&Adapter>,
+    ) -> Tensor<3> {
+        let first = x.clone().narrow(1, 0, 1); // [batch, 1, d_model]
+        self.forward_at(first, x, mask, adapter)
+    }
+
+    fn forward_at(
+        &self,
+        queries: Tensor<3>,
+        x: Tensor<3>,
+        mask: &AttentionMask,
+        adapter: Option<&Adapter>,
+    ) -> Tensor<3> {
+        let attended = self.attention.forward(queries.clone(), x, mask, adapter);
+        let x = self.attention_norm.forward(queries + attended);
+        let fed = self.feed_forward.forward(x.clone(), adapter);
+        self.feed_forward_norm.forward(x + fed)
+    }
+}

@@ -1,0 +1,129 @@
+//! The task head: from the first position to one number a class.
+
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::config::{Family, ModelConfig};
+use super::error::ModelError;
+use super::linear::transposed;
+use super::weights::Weights;
+use crate::adapter::{Adapter, ParameterName};
+
+/// A weight and a bias, both as matrices so that an optimizer sees one kind of parameter.
+#[derive(Debug, Clone)]
+pub struct HeadLayer {
+    /// `[d_in, d_out]`
+    pub weight: Tensor<2>,
+    /// `[1, d_out]`
+    pub bias: Tensor<2>,
+}
+
+impl HeadLayer {
+    /// Reads `{name}.weight` (stored `[d_out, d_in]`) and `{name}.bias`.
+    fn load(
+        weights: &Weights<'_>,
+        name: &str,
+        [d_in, d_out]: [usize; 2],
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let stored = weights.tensor(&format!("{name}.weight"), &[d_out, d_in])?;
+        let bias = weights.tensor(&format!("{name}.bias"), &[d_out])?;
+        let weight = TensorData::new(transposed(&stored, d_out, d_in), [d_in, d_out]);
+        Ok(Self {
+            weight: Tensor::from_data(weight, device),
+            bias: Tensor::from_data(TensorData::new(bias, [1, d_out]), device),
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.clone()) + self.bias.clone()
+    }
+}
+
+/// `classifier(activation(dense(x[first position])))`.
+///
+/// | family | dense | activation | trained |
+/// |---|---|---|---|
+/// | BERT | the pooler | tanh | classifier (and the pooler where the file has none) |
+/// | RoBERTa | `classifier.dense` | tanh | both |
+/// | DistilBERT | `pre_classifier` | ReLU | both |
+///
+/// What is trained lives in the adapter; what is frozen lives here.
+#[derive(Debug, Clone)]
+pub struct ClassificationHead {
+    family: Family,
+    pooler: Option<HeadLayer>,
+    stored_dense: Option<HeadLayer>,
+    stored_classifier: Option<HeadLayer>,
+}
+
+impl ClassificationHead {
+    /// Reads what the file holds of a head.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor has another shape than the family's.
+    pub fn load(
+        config: &ModelConfig,
+        weights: &Weights<'_>,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let d_model = config.d_model;
+        let layer = |name: &str, d_out: Option<usize>| {
+            let shape = weights.shape(&format!("{name}.weight"));
+            let d_out = d_out.or(shape.as_ref().and_then(|shape| shape.first().copied()));
+            match (shape, d_out) {
+                (Some(_), Some(d_out)) => {
+                    HeadLayer::load(weights, name, [d_model, d_out], device).map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let dense = layer("head.dense", Some(d_model))?;
+        let frozen_dense = config.family == Family::Bert;
+        Ok(Self {
+            family: config.family,
+            pooler: dense.clone().filter(|_| frozen_dense),
+            stored_dense: dense.filter(|_| !frozen_dense),
+            stored_classifier: layer("head.classifier", None)?,
+        })
+    }
+
+    /// Whether the dense layer belongs to what is trained.
+    pub fn trains_dense(&self) -> bool {
+        self.pooler.is_none()
+    }
+
+    /// What the file says of a trained parameter of the head, if it has this shape; to start from.
+    pub fn stored(&self, name: &ParameterName, shape: [usize; 2]) -> Option<Tensor<2>> {
+        let dense = self.stored_dense.as_ref();
+        let classifier = self.stored_classifier.as_ref();
+        let stored = match name {
+            ParameterName::HeadDenseWeight => dense.map(|layer| layer.weight.clone()),
+            ParameterName::HeadDenseBias => dense.map(|layer| layer.bias.clone()),
+            ParameterName::ClassifierWeight => classifier.map(|layer| layer.weight.clone()),
+            ParameterName::ClassifierBias => classifier.map(|layer| layer.bias.clone()),
+            ParameterName::LoraA { .. } | ParameterName::LoraB { .. } => None,
+        };
+        stored.filter(|tensor| tensor.dims() == shape)
+    }
+
+    /// # Shapes
+    ///
+    /// - x: `[batch, 1, d_model]`, the first position
+    /// - output: `[batch, n_classes]`
+    pub fn forward(&self, x: Tensor<3>, adapter: &Adapter) -> Tensor<2> {
+        let [batch, _, d_model] = x.dims();
+        let x = x.reshape([batch, d_model]);
+        let dense = match (&self.pooler, adapter.head_dense()) {
+            (_, Some(trained)) => trained.forward(x),
+            (Some(frozen), None) => frozen.forward(x),
+            (None, None) => x, // an adapter of another model; its layout would not fit anyway
+        };
+        let inner = match self.family {
+            Family::Bert | Family::Roberta => dense.tanh(),
+            Family::DistilBert => relu(dense),
+        };
+        adapter.classifier().forward(inner)
+    }
+}

@@ -1,0 +1,83 @@
+//! An affine map, with an optional low-rank adapter beside it.
+
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::error::ModelError;
+use super::weights::Weights;
+use crate::adapter::Lora;
+
+/// `y = x W + b`, frozen.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Tensor<2>, // [d_in, d_out]
+    bias: Tensor<1>,   // [d_out]
+}
+
+impl Linear {
+    /// Reads `{name}.weight` (stored `[d_out, d_in]`) and `{name}.bias`.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn load(
+        weights: &Weights<'_>,
+        name: &str,
+        [d_in, d_out]: [usize; 2],
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let stored = weights.tensor(&format!("{name}.weight"), &[d_out, d_in])?;
+        let bias = weights.tensor(&format!("{name}.bias"), &[d_out])?;
+        Ok(Self {
+            weight: Tensor::from_data(
+                TensorData::new(transposed(&stored, d_out, d_in), [d_in, d_out]),
+                device,
+            ),
+            bias: Tensor::from_data(TensorData::new(bias, [d_out]), device),
+        })
+    }
+
+    /// Applies the map, and adds the adapter's part where there is one.
+    ///
+    /// `y = x W + b + (alpha / rank) (x A) B`; the sum `W + (alpha / rank) A B` is never materialised.
+    /// Source: LoRA, arXiv 2106.09685, equation 3.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, seq, d_in]`
+    /// - output: `[batch, seq, d_out]`
+    pub fn forward(&self, x: Tensor<3>, lora: Option<&Lora<'_>>) -> Tensor<3> {
+        match lora {
+            None => self.affine(x),
+            Some(lora) => self.affine(x.clone()) + lora.forward(x),
+        }
+    }
+
+    fn affine(&self, x: Tensor<3>) -> Tensor<3> {
+        linear(x, self.weight.clone(), Some(self.bias.clone()))
+    }
+}
+
+/// The transpose of a row-major `[rows, columns]` matrix.
+pub(crate) fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    for (row, line) in values.chunks_exact(columns).enumerate() {
+        for (column, value) in line.iter().enumerate() {
+            out[column * rows + row] = *value;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::transposed;
+
+    #[test]
+    fn a_transpose_swaps_rows_and_columns() {
+        assert_eq!(
+            transposed(&[1., 2., 3., 4., 5., 6.], 2, 3),
+            [1., 4., 2., 5., 3., 6.]
+        );
+    }
+}

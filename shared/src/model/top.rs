@@ -1,0 +1,80 @@
+//! The server's part of the model: the blocks after the cut and the task head.
+
+use burn::tensor::{Device, Tensor};
+
+use super::attention::AttentionMask;
+use super::block::Block;
+use super::config::ModelConfig;
+use super::cut::CutLayer;
+use super::error::ModelError;
+use super::head::ClassificationHead;
+use super::weights::Weights;
+use crate::adapter::Adapter;
+
+/// Blocks `cut..n_layers` and the frozen part of the head.
+#[derive(Debug, Clone)]
+pub struct TopModel {
+    blocks: Vec<Block>,
+    head: ClassificationHead,
+}
+
+impl TopModel {
+    /// Reads the top of a whole model file.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn load(
+        config: &ModelConfig,
+        file: &[u8],
+        cut: CutLayer,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let weights = Weights::new(file, config)?;
+        Ok(Self {
+            blocks: (cut.index()..config.n_layers)
+                .map(|layer| Block::load(config, &weights, layer, device))
+                .collect::<Result<_, _>>()?,
+            head: ClassificationHead::load(config, &weights, device)?,
+        })
+    }
+
+    /// A top of fewer blocks that shares the weights of this one.
+    ///
+    /// The daemon keeps one copy of the blocks in memory and serves every cut from it.
+    pub fn skip(&self, blocks: usize) -> Self {
+        Self {
+            blocks: self.blocks.iter().skip(blocks).cloned().collect(),
+            head: self.head.clone(),
+        }
+    }
+
+    /// The frozen part of the task head.
+    pub fn head(&self) -> &ClassificationHead {
+        &self.head
+    }
+
+    /// Class scores of a padded batch.
+    ///
+    /// Only what the head reads is computed in the last block: see [`Block::forward_first`].
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, seq, d_model]`, activations at the cut
+    /// - output: `[batch, n_classes]`, logits
+    pub fn forward(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<2> {
+        let mut x = x;
+        let (last, blocks) = match self.blocks.split_last() {
+            Some((last, blocks)) => (Some(last), blocks),
+            None => (None, &[][..]),
+        };
+        for block in blocks {
+            x = block.forward(x, mask, Some(adapter));
+        }
+        let first = match last {
+            Some(last) => last.forward_first(x, mask, Some(adapter)),
+            None => x.narrow(1, 0, 1),
+        };
+        self.head.forward(first, adapter)
+    }
+}

@@ -1,0 +1,124 @@
+//! From the protection level that a person chooses to the eta of a model.
+//!
+//! Copying eta from a paper is meaningless across models: what it does depends on the distances between the rows of
+//! the embedding table.
+
+use rand::CryptoRng;
+
+use super::eta::{Eta, PrivacyError, Protection};
+use super::noise;
+use super::token::{TokenPrivatizer, read};
+
+/// Tokens that the calibration of `token` draws: the share is then exact to about 2 points.
+pub const SAMPLE: usize = 512;
+
+/// Rows searched at a time.
+const ROWS: usize = 128;
+
+/// At which noise each sampled token would change: the whole curve "share changed by eta" from one search.
+///
+/// With the noise of a token held as `z = w / eta` (w a draw for eta 1), token x changes to c when
+/// `||E_c - E_x||^2 < 2 <w, E_c - E_x> / eta`. So x changes at all when
+///
+/// `eta < max over c of 2 <w, E_c - E_x> / ||E_c - E_x||^2`,
+///
+/// and the share of tokens that change at eta is the share of these thresholds above eta. Source: derived here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenCurve {
+    thresholds: Vec<f64>, // ascending
+}
+
+impl TokenCurve {
+    /// Measures the curve on tokens as they occur in the user's data (`ids`, special tokens excluded).
+    ///
+    /// # Errors
+    ///
+    /// When there is no token, or the device fails.
+    pub async fn measure(
+        privatizer: &TokenPrivatizer,
+        ids: &[u32],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, PrivacyError> {
+        if ids.is_empty() {
+            return Err(PrivacyError::NothingToCalibrate);
+        }
+        let sample: Vec<u32> = (0..SAMPLE)
+            .map(|_| ids[(rng.next_u64() % ids.len() as u64) as usize])
+            .collect();
+        let half_norms = privatizer.half_norms().await?;
+        let mut thresholds = Vec::with_capacity(SAMPLE);
+        for ids in sample.chunks(ROWS) {
+            thresholds.extend(thresholds_of(privatizer, ids, &half_norms, rng).await?);
+        }
+        thresholds.sort_by(f64::total_cmp);
+        Ok(Self { thresholds })
+    }
+
+    /// The eta at which the given share of tokens changes.
+    ///
+    /// # Errors
+    ///
+    /// When the model's table is degenerate (all rows equal).
+    pub fn eta(&self, protection: Protection) -> Result<Eta, PrivacyError> {
+        let above = (protection.get() * self.thresholds.len() as f64).round() as usize;
+        let at = self.thresholds.len().saturating_sub(above.max(1));
+        Eta::new(self.thresholds[at])
+    }
+
+    /// The share of tokens expected to change at eta.
+    pub fn share_changed(&self, eta: Eta) -> f64 {
+        let above = self
+            .thresholds
+            .iter()
+            .filter(|threshold| **threshold > eta.get())
+            .count();
+        above as f64 / self.thresholds.len() as f64
+    }
+}
+
+async fn thresholds_of(
+    privatizer: &TokenPrivatizer,
+    ids: &[u32],
+    half_norms: &[f32],
+    rng: &mut impl CryptoRng,
+) -> Result<Vec<f64>, PrivacyError> {
+    let dim = privatizer.d_model();
+    let rows = privatizer.rows(ids).await?;
+    let noise: Vec<f32> = ids
+        .iter()
+        .flat_map(|_| noise::unit(dim, rng))
+        .map(|value| value as f32)
+        .collect();
+    let with_rows = read(privatizer.inner_products(rows)).await?; // <E_x, E_c>
+    let with_noise = read(privatizer.inner_products(noise)).await?; // <w, E_c>
+    let vocab_size = half_norms.len();
+    let lines = with_rows
+        .chunks_exact(vocab_size)
+        .zip(with_noise.chunks_exact(vocab_size));
+    Ok(ids
+        .iter()
+        .zip(lines)
+        .map(|(id, (with_row, with_noise))| {
+            let own = *id as usize;
+            // <E_x, E_x> from the same product, so that an excluded token's own norm is not needed.
+            let own_norm = f64::from(with_row[own]);
+            (0..vocab_size)
+                .filter(|c| *c != own && !TokenPrivatizer::is_excluded(half_norms[*c]))
+                .map(|c| {
+                    let distance =
+                        2.0 * f64::from(half_norms[c]) + own_norm - 2.0 * f64::from(with_row[c]);
+                    2.0 * f64::from(with_noise[c] - with_noise[own]) / distance.max(1e-9)
+                })
+                .fold(0.0, f64::max)
+        })
+        .collect())
+}
+
+/// The eta at which the noise of `vector` has the given length relative to the activations: `dim / (r * mean norm)`.
+///
+/// # Errors
+///
+/// When the mean norm is not a positive number.
+pub fn vector_eta(protection: Protection, dim: usize, mean_norm: f64) -> Result<Eta, PrivacyError> {
+    Eta::new(dim as f64 / (protection.get() * mean_norm))
+}

@@ -1,0 +1,104 @@
+//! The parameter of the mechanisms, and the level that a person chooses instead.
+
+use crate::model::{DeviceFailed, ModelError};
+use crate::text::TextError;
+
+/// Parameter of metric differential privacy, in 1/distance between embeddings. Larger means less noise.
+///
+/// # Guarantee
+///
+/// `Pr[M(x) in S] <= exp(eta * d(x, x')) * Pr[M(x') in S]` for one token, d the Euclidean distance. A text of n tokens
+/// is protected by n times as much. Samplers of continuous noise in floating point are not exact; the guarantee is
+/// that of the ideal law.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Eta(f64);
+
+impl Eta {
+    /// Checks the value.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a positive finite number.
+    pub fn new(value: f64) -> Result<Self, PrivacyError> {
+        if value.is_finite() && value > 0.0 {
+            Ok(Self(value))
+        } else {
+            Err(PrivacyError::Eta { actual: value })
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// What a person chooses: from 0 (nothing changes) to 1 (everything does), both excluded.
+///
+/// For `token` the share of tokens that are expected to change; for `vector` the relative noise `E||z|| / E||h||`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Protection(f64);
+
+impl Protection {
+    /// Checks the value.
+    ///
+    /// # Errors
+    ///
+    /// When it is not above 0 and below 1.
+    pub fn new(value: f64) -> Result<Self, PrivacyError> {
+        if value > 0.0 && value < 1.0 {
+            Ok(Self(value))
+        } else {
+            Err(PrivacyError::Protection { actual: value })
+        }
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// A mechanism cannot be set up or did not finish.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PrivacyError {
+    /// Eta is out of range.
+    #[error("eta is {actual}; a positive number is expected")]
+    Eta {
+        /// What came.
+        actual: f64,
+    },
+    /// The protection level is out of range.
+    #[error("the protection level is {actual}; a number above 0 and below 1 is expected")]
+    Protection {
+        /// What came.
+        actual: f64,
+    },
+    /// Calibration needs tokens that can change.
+    #[error("there is no token to calibrate with: the texts hold only special tokens")]
+    NothingToCalibrate,
+    /// The compute device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceFailed),
+    /// The model cannot take the tokens.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The ids do not fit together.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_out_of_range_cannot_be_built() {
+        for value in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(Eta::new(value).is_err());
+            assert!(Protection::new(value).is_err());
+        }
+        assert!(Protection::new(1.0).is_err());
+        assert!(Protection::new(0.5).is_ok() && Eta::new(70.0).is_ok());
+    }
+}
