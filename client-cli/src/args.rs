@@ -412,6 +412,16 @@ mod tests {
     }
 
     #[test]
+    fn every_command_and_option_is_explained() {
+        for command in Args::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{}", argument.get_id());
+            }
+        }
+    }
+
+    #[test]
     fn defaults_are_those_of_the_page() {
         let args = parse("cutlayer train a.csv").unwrap();
         assert_eq!(
