@@ -10,6 +10,7 @@
 //! | [`log`] | everything that the daemon logs, at the finest level |
 
 pub mod assets;
+pub mod browser;
 pub mod http;
 pub mod log;
 pub mod raw_client;

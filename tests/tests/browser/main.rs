@@ -1,0 +1,11 @@
+//! The real page in headless Chromium against the real daemon, with every byte on record.
+//!
+//! These tests need a browser and the built page, which `cargo xtask test` brings; without them the
+//! search for secrets alone is tested.
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod failures;
+mod page;
+mod rows;
+mod search;
+mod training;
