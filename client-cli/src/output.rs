@@ -8,6 +8,7 @@ use client_wasm::client::{Answer, Evaluation, PrivacyReport};
 use client_wasm::error::ClientError;
 use client_wasm::events::{Event, LoadingStage};
 use client_wasm::file::{BadRowSummary, FileReport, LabelSummary};
+use client_wasm::options::MechanismName;
 use client_wasm::preview::Preview;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -178,7 +179,10 @@ impl Output {
                 Ok(())
             }
             Line::Privacy(report) => {
-                self.note(&report.sentence);
+                // A mechanism that hides nothing has been warned of already.
+                if report.mechanism != MechanismName::None {
+                    self.note(&report.sentence);
+                }
                 Ok(())
             }
             Line::Preview(preview) => {

@@ -30,11 +30,10 @@ pub(crate) async fn client(
         report = client.choose_columns(&columns)?;
     }
     output.line(&Line::file(&report))?;
-    let options = common.privacy();
-    if options.mechanism == MechanismName::None {
-        output.warning("WARNING: --mechanism none: the server can read every text.");
+    let privacy = client.set_privacy(&common.privacy()).await?;
+    if privacy.mechanism == MechanismName::None {
+        output.warning(&format!("WARNING: {}", privacy.sentence));
     }
-    let privacy = client.set_privacy(&options).await?;
     output.line(&Line::Privacy(&privacy))?;
     Ok((client, report))
 }

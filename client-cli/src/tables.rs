@@ -58,7 +58,7 @@ pub(crate) fn file_summary(line: &Line<'_>) -> String {
         return String::new();
     };
     let quoted = |name: &str| format!("{:?}", plain(name));
-    let mut summary = format!("{format} file, {rows} rows; text: {}", quoted(text_column));
+    let mut summary = format!("{rows} rows ({format}); text: {}", quoted(text_column));
     if let Some(pair) = pair_column {
         summary += &format!(", second text: {}", quoted(pair));
     }
@@ -342,7 +342,7 @@ mod tests {
             reason: "no label",
         }];
         let line = Line::File {
-            format: "CSV",
+            format: "CSV, comma",
             rows: 4,
             text_column: "text",
             pair_column: None,
@@ -351,7 +351,7 @@ mod tests {
             bad_rows: &bad_rows,
             bad_rows_total: 1,
         };
-        let expected = "CSV file, 4 rows; text: \"text\", label: \"label\"\n\
+        let expected = "4 rows (CSV, comma); text: \"text\", label: \"label\"\n\
                         1 classes: yes (3)\n1 rows are left out:\n  line 9: no label";
         assert_eq!(file_summary(&line), expected);
     }
