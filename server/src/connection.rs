@@ -25,7 +25,8 @@ use shared::protocol::codec::{decode_client, encode_server};
 use shared::protocol::message::{Refused, ServerMessage};
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::{
-    CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE, CLOSE_TRY_LATER,
+    CLOSE_DONE, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE,
+    CLOSE_TRY_LATER,
 };
 use tokio::sync::mpsc::Permit;
 use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
@@ -77,7 +78,7 @@ pub async fn run(socket: WebSocket, state: Arc<State>) {
 pub async fn turn_away(socket: WebSocket, state: &State) {
     let (sink, incoming) = socket.split();
     let timeouts = &state.app.timeouts;
-    let mut writer = Writer::spawn(sink, timeouts.write);
+    let writer = Writer::spawn(sink, timeouts.write);
     let sessions_max = state.app.sessions_max;
     let refused = Fault::SessionsTaken { sessions_max }.refuse(None);
     if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused)) {
@@ -295,7 +296,7 @@ impl Connection {
 
     /// Deletes what the session has, then closes: who sees the close frame knows that the data is
     /// gone.
-    async fn end(mut self, mut incoming: SplitStream<WebSocket>, ending: Ending) {
+    async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
         self.work.release().await;
         let patience = self.state.app.timeouts.close;
         match ending {
@@ -311,7 +312,7 @@ impl Connection {
                 tracing::info!(code, reason, "a session closed");
             }
             Ending::Closed => {
-                drain(&mut incoming, patience).await;
+                self.writer.close(CLOSE_DONE, "", patience).await;
                 tracing::info!("a session was closed by its client");
             }
             Ending::Lost => tracing::info!("a session was lost"),
@@ -331,7 +332,7 @@ async fn close(
     drain(&mut incoming, patience).await;
 }
 
-/// Reads until the other side ends, not for long. Reading also answers a close frame.
+/// Reads until the other side ends, not for long.
 ///
 /// Dropping the socket earlier would reset the connection while the other side still sends, and lose
 /// our close frame.

@@ -62,9 +62,14 @@ impl Writer {
         let task = tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
                 let last = matches!(message, Message::Close(_));
-                match timeout(deadline, sink.send(message)).await {
-                    Ok(Ok(())) if !last => {}
-                    _ => return,
+                let sent = timeout(deadline, sink.send(message)).await;
+                if last {
+                    // When the other side closed first, ours was not sent: this sends the answer.
+                    let _ = timeout(deadline, sink.close()).await;
+                    return;
+                }
+                if !matches!(sent, Ok(Ok(()))) {
+                    return;
                 }
             }
         });

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::samples::{assert_serves, f32_bytes, server, server_with, upload};
+use crate::samples::{assert_serves, f32_bytes, server, server_with, serves_soon, upload};
 
 #[tokio::test]
 async fn bytes_that_are_no_frame_end_the_connection() {
@@ -69,7 +69,7 @@ async fn a_frame_that_is_too_large_is_not_read() {
         let (client, _) = RawClient::welcomed(server.addr, hello).await.unwrap();
         let (mut sink, mut stream) = client.into_socket().split();
         // The server stops reading: whoever sends must listen at the same time.
-        tokio::spawn(async move { sink.send(Message::Binary(vec![0; bytes].into())).await });
+        tokio::spawn(async move { sink.send(Message::Binary(vec![0_u8; bytes].into())).await });
         let refusal = stream.next().await.unwrap().unwrap().into_data();
         let frame = decode_server(&refusal, &Limits::default()).unwrap();
         let ServerMessage::Refused(refused) = frame.message else {
@@ -139,13 +139,10 @@ async fn connections_that_break_off_leave_nothing_behind() {
             continue;
         };
         let hello = encode_client(1, &ClientMessage::Hello(server.hello().await.unwrap()), &[]);
-        client
-            .send_bytes(hello.unwrap()[..20].to_vec())
-            .await
-            .unwrap();
+        // It may have been turned away in the meantime.
+        let _ = client.send_bytes(hello.unwrap()[..20].to_vec()).await;
     }
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-    assert_serves(&server).await;
+    serves_soon(&server).await;
     assert_eq!(server.session_directories().unwrap(), 0);
 }
 

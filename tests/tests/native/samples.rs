@@ -32,6 +32,22 @@ pub async fn assert_serves(server: &TestServer) {
     assert_eq!(client.closed().await.unwrap(), Some(1000));
 }
 
+/// Waits until the daemon takes new sessions: a session that ends gives its slot back a little after
+/// its client has seen the end.
+pub async fn serves_soon(server: &TestServer) {
+    let hello = server.hello().await.unwrap();
+    for _ in 0..200 {
+        if tests::RawClient::welcomed(server.addr, hello.clone())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("the daemon takes no session");
+}
+
 pub fn tensor(rows: u32) -> TensorDescriptor {
     TensorDescriptor {
         dtype: ActivationDtype::F32,

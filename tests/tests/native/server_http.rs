@@ -33,10 +33,8 @@ async fn every_file_of_the_catalogue_is_what_the_catalogue_says() {
     assert_eq!(catalogue["model_id"], "bert-shaped");
     assert_eq!(catalogue["family"], "bert");
     assert_eq!(catalogue["protocol_version"], 1);
-    assert_eq!(
-        (&catalogue["n_layers"], &catalogue["d_model"]),
-        (&3.into(), &32.into())
-    );
+    assert_eq!(catalogue["n_layers"], 3);
+    assert_eq!(catalogue["d_model"], 32);
     assert_eq!(catalogue["seq_length_max"], 40);
     assert_eq!(catalogue["limits"]["seq_length_max"], 40);
     let files = files(&catalogue);
@@ -59,16 +57,16 @@ async fn an_artifact_has_a_strong_etag_and_ranges() {
     let server = server().await;
     let path = "/v1/artifacts/bottom-1-f16.safetensors";
     let whole = get(server.addr, path, &[]).await.unwrap();
-    let etag = whole.header("etag").unwrap().to_owned();
+    let etag = whole.header("etag").unwrap();
     assert_eq!(etag, format!("\"{}\"", sha256(&whole.body)));
     assert_eq!(whole.header("cache-control"), Some("no-cache"));
     assert_eq!(whole.header("content-encoding"), None);
 
-    let known = get(server.addr, path, &[("If-None-Match", &etag)])
+    let known = get(server.addr, path, &[("If-None-Match", etag)])
         .await
         .unwrap();
     assert_eq!((known.status, known.body.len()), (304, 0));
-    assert_eq!(known.header("etag"), Some(etag.as_str()));
+    assert_eq!(known.header("etag"), Some(etag));
     let unknown = get(server.addr, path, &[("If-None-Match", "\"0\"")])
         .await
         .unwrap();
@@ -82,7 +80,7 @@ async fn an_artifact_has_a_strong_etag_and_ranges() {
     );
     let content_range = format!("bytes 10-19/{}", whole.body.len());
     assert_eq!(part.header("content-range"), Some(content_range.as_str()));
-    let same = get(server.addr, path, &[range, ("If-Range", &etag)])
+    let same = get(server.addr, path, &[range, ("If-Range", etag)])
         .await
         .unwrap();
     assert_eq!(same.status, 206);
@@ -127,7 +125,7 @@ async fn json_is_compressed_and_its_etag_then_weak() {
     let server = server().await;
     let path = "/v1/artifacts/tokenizer.json";
     let plain = get(server.addr, path, &[]).await.unwrap();
-    let etag = plain.header("etag").unwrap().to_owned();
+    let etag = plain.header("etag").unwrap();
     for encoding in ["gzip", "br"] {
         let accept = [("Accept-Encoding", encoding)];
         let small = get(server.addr, path, &accept).await.unwrap();
@@ -138,7 +136,7 @@ async fn json_is_compressed_and_its_etag_then_weak() {
         assert_eq!(catalogue.header("content-encoding"), Some(encoding));
     }
     let weak = format!("W/{etag}");
-    let known = get(server.addr, path, &[("If-None-Match", &weak)])
+    let known = get(server.addr, path, &[("If-None-Match", weak.as_str())])
         .await
         .unwrap();
     assert_eq!(known.status, 304);

@@ -12,7 +12,7 @@ use shared::protocol::tensor::ActivationDtype;
 use tests::test_server::sessions_in;
 use tests::{Options, RawClient, Received, TestServer};
 
-use crate::samples::{assert_serves, predict, server, server_with, train, upload};
+use crate::samples::{assert_serves, predict, server, server_with, serves_soon, train, upload};
 
 async fn welcomed(server: &TestServer) -> RawClient {
     RawClient::welcomed(server.addr, server.hello().await.unwrap())
@@ -340,15 +340,14 @@ async fn a_client_that_says_nothing_is_let_go() {
     let mut silent = RawClient::connect(server.addr).await.unwrap();
     assert_eq!(silent.closed().await.unwrap(), Some(1008));
     drop(silent);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_serves(&server).await;
+    serves_soon(&server).await;
 }
 
 #[tokio::test]
 async fn a_client_that_is_gone_without_a_word_is_noticed() {
     let timeouts = Timeouts {
         ping: Duration::from_millis(50),
-        silence: Duration::from_millis(300),
+        silence: Duration::from_secs(1),
         ..Options::default().timeouts
     };
     let server = server_with(Options {
@@ -376,7 +375,7 @@ async fn a_client_that_is_gone_without_a_word_is_noticed() {
 async fn a_client_that_answers_pings_is_kept() {
     let timeouts = Timeouts {
         ping: Duration::from_millis(50),
-        silence: Duration::from_millis(300),
+        silence: Duration::from_secs(1),
         ..Options::default().timeouts
     };
     let server = server_with(Options {
@@ -386,7 +385,7 @@ async fn a_client_that_answers_pings_is_kept() {
     .await;
     let mut client = welcomed(&server).await;
     // Reading answers pings.
-    let nothing = tokio::time::timeout(Duration::from_millis(900), client.receive()).await;
+    let nothing = tokio::time::timeout(Duration::from_millis(2500), client.receive()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
@@ -422,8 +421,7 @@ async fn one_session_too_many_is_told_to_come_back() {
         (RefusalCode::Busy, Some(1013))
     );
     drop(first);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_serves(&server).await;
+    serves_soon(&server).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,6 @@
 //! A whole run over a real socket with the real trainer, on the small random model.
 
-use shared::protocol::message::{
-    ClientMessage, DoneReason, RefusalCode, ServerMessage, TrainDone, TrainSettings,
-};
+use shared::protocol::message::{ClientMessage, DoneReason, RefusalCode, ServerMessage, TrainDone};
 use tests::{RawClient, Received, TestServer};
 
 use crate::samples::{predict, server, train, upload};
@@ -103,12 +101,8 @@ async fn a_run_is_held_continued_and_cancelled_and_says_no_to_everything_else() 
     let (more, more_payload) = upload(100, 2, 5);
     let more = ClientMessage::Upload(more);
     let (prediction, prediction_payload) = predict(1, 1, 5);
-    let long = TrainSettings {
-        validations_per_epoch: 1,
-        ..train(1000)
-    };
     client
-        .send(&ClientMessage::Train(long.clone()), &[])
+        .send(&ClientMessage::Train(train(1000)), &[])
         .await
         .unwrap();
     assert_eq!(
