@@ -1,11 +1,13 @@
 //! The JavaScript boundary: the page's `Client`. Nothing but translation happens here.
 //!
-//! One thing at a time: while `train` lasts, only `pause`, `resume`, `cancel` and `traffic` are answered.
+//! One thing at a time, in the order asked for: while `train` lasts, only `pause`, `resume`, `cancel` and `traffic` are
+//! answered at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_util::lock::Mutex;
 use js_sys::{Error, Function, JSON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +28,7 @@ use crate::transport::browser::BrowserTransport;
 pub struct Client {
     server: String,
     on_event: Function,
-    core: RefCell<Option<Core<BrowserTransport>>>,
+    core: Mutex<Core<BrowserTransport>>,
     traffic: Rc<Cell<Traffic>>,
     commands: RefCell<UnboundedSender<Command>>,
 }
@@ -49,48 +51,44 @@ impl Client {
             server,
             on_event,
             traffic: core.traffic(),
-            core: RefCell::new(Some(core)),
+            core: Mutex::new(core),
             commands: RefCell::new(commands),
         })
     }
 
     /// What the server offers.
-    pub fn catalogue(&self) -> Result<JsValue, JsValue> {
-        self.with(|core| {
-            let catalogue = core.catalogue();
-            let cuts: Vec<u32> = catalogue.cuts.iter().map(|entry| entry.cut).collect();
-            Ok(serde_json::json!({
-                "models": [{
-                    "model_id": catalogue.model_id,
-                    "family": catalogue.family,
-                    "n_layers": catalogue.n_layers,
-                    "d_model": catalogue.d_model,
-                    "cuts": cuts,
-                }],
+    pub async fn catalogue(&self) -> Result<JsValue, JsValue> {
+        let core = self.core.lock().await;
+        let catalogue = core.catalogue();
+        let cuts: Vec<u32> = catalogue.cuts.iter().map(|entry| entry.cut).collect();
+        to_js(&serde_json::json!({
+            "models": [{
                 "model_id": catalogue.model_id,
-                "cut": core.cut(),
-            }))
-        })
+                "family": catalogue.family,
+                "n_layers": catalogue.n_layers,
+                "d_model": catalogue.d_model,
+                "cuts": cuts,
+            }],
+            "model_id": catalogue.model_id,
+            "cut": core.cut(),
+        }))
     }
 
     /// Reads a file of labelled texts.
-    pub fn read_file(&self, name: String, bytes: Vec<u8>) -> Result<JsValue, JsValue> {
-        self.with(|core| core.read_file(&name, &bytes))
+    pub async fn read_file(&self, name: String, bytes: Vec<u8>) -> Result<JsValue, JsValue> {
+        answer(self.core.lock().await.read_file(&name, &bytes))
     }
 
     /// Chooses which columns mean what.
-    pub fn choose_columns(&self, chosen: JsValue) -> Result<JsValue, JsValue> {
+    pub async fn choose_columns(&self, chosen: JsValue) -> Result<JsValue, JsValue> {
         let chosen: ChosenColumns = from_js(&chosen)?;
-        self.with(|core| core.choose_columns(&chosen))
+        answer(self.core.lock().await.choose_columns(&chosen))
     }
 
     /// Chooses the mechanism and its strength.
     pub async fn set_privacy(&self, options: JsValue) -> Result<JsValue, JsValue> {
         let options: PrivacyOptions = from_js(&options)?;
-        let mut core = self.take()?;
-        let report = core.set_privacy(&options).await;
-        self.put_back(core);
-        to_js(&report.map_err(to_error)?)
+        answer(self.core.lock().await.set_privacy(&options).await)
     }
 
     /// Some texts of the file beside what the server would see.
@@ -100,31 +98,29 @@ impl Client {
             examples: usize,
         }
         let Options { examples } = from_js(&options)?;
-        let core = self.take()?;
-        let preview = core.preview(examples).await;
-        self.put_back(core);
-        to_js(&preview.map_err(to_error)?)
+        answer(self.core.lock().await.preview(examples).await)
     }
 
     /// One text beside what the server would see.
     pub async fn preview_text(&self, text: String) -> Result<JsValue, JsValue> {
-        let core = self.take()?;
-        let preview = core.preview_text(&RawText::new(text)).await;
-        self.put_back(core);
-        to_js(&preview.map_err(to_error)?)
+        answer(
+            self.core
+                .lock()
+                .await
+                .preview_text(&RawText::new(text))
+                .await,
+        )
     }
 
     /// Releases the file and trains; ends when the run does.
     pub async fn train(&self, options: JsValue) -> Result<(), JsValue> {
         let options: TrainOptions = from_js(&options)?;
-        let mut core = self.take()?;
+        let mut core = self.core.lock().await;
         let (sender, mut commands): (_, UnboundedReceiver<Command>) = unbounded();
         self.commands.replace(sender);
         let connect = || BrowserTransport::connect(&self.server);
         let on_event = |event| emit(&self.on_event, &event);
-        let done = core.train(connect, &options, &mut commands, on_event).await;
-        self.put_back(core);
-        match done {
+        match core.train(connect, &options, &mut commands, on_event).await {
             Ok(_) | Err(ClientError::Stopped) => Ok(()),
             Err(error) => Err(to_error(error)),
         }
@@ -151,10 +147,7 @@ impl Client {
             .into_iter()
             .map(|text| (RawText::new(text), None))
             .collect();
-        let mut core = self.take()?;
-        let answers = core.predict(&texts).await;
-        self.put_back(core);
-        to_js(&answers.map_err(to_error)?)
+        answer(self.core.lock().await.predict(&texts).await)
     }
 
     /// Bytes and frames of the current run.
@@ -164,29 +157,14 @@ impl Client {
 }
 
 impl Client {
-    fn with<R: Serialize>(
-        &self,
-        call: impl FnOnce(&mut Core<BrowserTransport>) -> Result<R, ClientError>,
-    ) -> Result<JsValue, JsValue> {
-        let mut core = self.take()?;
-        let answer = call(&mut core);
-        self.put_back(core);
-        to_js(&answer.map_err(to_error)?)
-    }
-
-    fn take(&self) -> Result<Core<BrowserTransport>, JsValue> {
-        let busy = ClientError::NotYet("something else is still being done");
-        self.core.take().ok_or_else(|| to_error(busy))
-    }
-
-    fn put_back(&self, core: Core<BrowserTransport>) {
-        self.core.replace(Some(core));
-    }
-
     fn command(&self, command: Command) {
         // Without a run there is nobody to hear it.
         let _ = self.commands.borrow().unbounded_send(command);
     }
+}
+
+fn answer<V: Serialize>(result: Result<V, ClientError>) -> Result<JsValue, JsValue> {
+    to_js(&result.map_err(to_error)?)
 }
 
 fn emit(on_event: &Function, event: &Event) {

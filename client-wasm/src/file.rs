@@ -196,15 +196,13 @@ mod tests {
 
     #[test]
     fn a_file_of_one_class_is_shown_with_its_problem() {
-        let file = LabelledFile::read(
-            "a.csv",
-            b"text,label\nthe first line of text,yes\nthe second line of text,yes\n\
-              the third line of text,yes\nthe fourth line of text,yes\n",
-        )
-        .unwrap();
+        let rows: String = (0..12)
+            .map(|row| format!("a sentence numbered {row},yes\n"))
+            .collect();
+        let file = LabelledFile::read("a.csv", format!("text,label\n{rows}").as_bytes()).unwrap();
         let report = file.report().unwrap();
         assert!(report.problem.is_some());
         assert_eq!(file.dataset().unwrap_err().name(), "OneClassOnly");
-        assert_eq!(report.rows, 4);
+        assert_eq!(report.rows, 12);
     }
 }

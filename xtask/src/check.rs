@@ -14,7 +14,7 @@ use crate::step::Step;
 use crate::test;
 use crate::toolchain::WasmToolchain;
 use crate::wasm;
-use crate::workspace::Workspace;
+use crate::workspace::{PACKAGES, Workspace};
 
 /// The spelling checker and the version that `--install` brings.
 const TYPOS: Tool = Tool {
@@ -92,7 +92,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             workspace
                 .cargo("doc")
                 .env("RUSTDOCFLAGS", "-D warnings")
-                .args(["--release", "--no-deps", "--workspace"]),
+                .args(["--release", "--no-deps"])
+                .args(PACKAGES),
             "A link in the docs is broken: fix it.",
         )
     });
@@ -138,7 +139,8 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     shell::run(
         workspace
             .cargo("clippy")
-            .args(["--release", "--workspace", "--all-targets"])
+            .args(["--release", "--all-targets"])
+            .args(PACKAGES)
             .args(["--", "-D", "warnings"]),
         "Clippy complains: fix what it says above.",
     )

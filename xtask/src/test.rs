@@ -15,7 +15,7 @@ use crate::step::Step;
 use crate::system;
 use crate::toolchain::WasmToolchain;
 use crate::wasm;
-use crate::workspace::Workspace;
+use crate::workspace::{PACKAGES, Workspace};
 
 /// How long a page of wasm tests may take; a software GPU is slow.
 const WASM_TEST_SECS_MAX: &str = "600";
@@ -153,11 +153,12 @@ impl Run<'_> {
         ignored::find(&output)
     }
 
-    /// Prepares `cargo test` on the whole workspace, so that features unify as in the server's build.
+    /// Prepares `cargo test` on all packages together, so that features unify as in the server's build.
     fn cargo_test(&self) -> Command {
         let mut command = self.workspace.cargo("test");
         command
-            .args(["--release", "--workspace", "--no-fail-fast"])
+            .args(["--release", "--no-fail-fast"])
+            .args(PACKAGES)
             .envs(self.test_env());
         command
     }

@@ -29,6 +29,10 @@ struct Choice {
     ci_home: Option<PathBuf>,
 }
 
+/// What is built together. xtask is not: it is built before everything else, and its dependencies would ask for
+/// features that make burn be built again.
+pub(crate) const PACKAGES: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
 impl Workspace {
     /// Locates the checkout that cargo started this program from.
     ///
@@ -80,11 +84,11 @@ impl Workspace {
 
     /// Prepares the build of one native program.
     ///
-    /// `--workspace` and not `--package`: features then unify as they do in the tests, and burn, which takes
+    /// The same packages as the tests and not one: features then unify in the same way, and burn, which takes
     /// many minutes, is built once for both.
     pub(crate) fn cargo_build_program(&self, name: &str) -> Command {
         let mut command = self.cargo("build");
-        command.args(["--release", "--workspace", "--bin", name]);
+        command.args(["--release", "--bin", name]).args(PACKAGES);
         command
     }
 

@@ -19,7 +19,10 @@ pub struct Schedule {
 impl Schedule {
     /// A schedule over a run of `steps_total` steps.
     pub fn new(peak: f32, warmup_share: f32, steps_total: u32) -> Self {
-        let warmup = (f64::from(warmup_share) * f64::from(steps_total)).ceil();
+        // The share is an f32: what its rounding adds must not become a step.
+        let warmup = (f64::from(warmup_share) * f64::from(steps_total) - 1e-3)
+            .ceil()
+            .max(0.0);
         Self {
             peak: f64::from(peak),
             warmup_steps: warmup as u32,

@@ -1,7 +1,9 @@
 //! Everything that is tested over real sockets and files, in one binary.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod cli;
 mod hostile;
+mod reference;
 mod samples;
 mod server_http;
 mod server_session;
