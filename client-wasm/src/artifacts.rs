@@ -1,4 +1,5 @@
-//! What a client needs of the server before it can run the bottom: fetched over HTTP, verified before use.
+//! What a client needs of the server before it can run the bottom: fetched over HTTP, verified
+//! before use.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

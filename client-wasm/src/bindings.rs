@@ -1,7 +1,7 @@
 //! The JavaScript boundary: the page's `Client`. Nothing but translation happens here.
 //!
-//! One thing at a time, in the order asked for: while `train` lasts, only `pause`, `resume`, `cancel` and `traffic` are
-//! answered at once.
+//! One thing at a time, in the order asked for: while `train` lasts, only `pause`, `resume`,
+//! `cancel` and `traffic` are answered at once.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

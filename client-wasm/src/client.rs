@@ -1,4 +1,5 @@
-//! A client as the page and the command line use it: connect, read a file, choose protection, look, train, predict.
+//! A client as the page and the command line use it: connect, read a file, choose protection, look,
+//! train, predict.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -328,12 +329,13 @@ impl<T: Transport> Client<T> {
 
     /// Releases the file, trains, and keeps the connection for predictions.
     ///
-    /// `connect` opens a transport when one is needed: a second run with the same adapter settings uses the first one's
-    /// and sends no example again.
+    /// `connect` opens a transport when one is needed: a second run with the same adapter settings
+    /// uses the first one's and sends no example again.
     ///
     /// # Errors
     ///
-    /// When there is no file, the server refuses, the connection ends, or the person stops during the upload.
+    /// When there is no file, the server refuses, the connection ends, or the person stops during
+    /// the upload.
     pub async fn train<F: Future<Output = Result<T, ClientError>>>(
         &mut self,
         connect: impl FnOnce() -> F,
@@ -419,11 +421,13 @@ impl<T: Transport> Client<T> {
             .collect())
     }
 
-    /// Classifies a second labelled file with the adapter of the last run and counts the right answers.
+    /// Classifies a second labelled file with the adapter of the last run and counts the right
+    /// answers.
     ///
     /// # Errors
     ///
-    /// When nothing was trained, the file has no row with a label of the first, or the connection ends.
+    /// When nothing was trained, the file has no row with a label of the first, or the connection
+    /// ends.
     pub async fn evaluate(
         &mut self,
         name: &str,

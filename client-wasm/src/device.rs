@@ -18,7 +18,8 @@ pub struct OpenDevice {
     pub notice: Option<String>,
 }
 
-/// Opens a device that can read a tensor of `largest_tensor_bytes`. In a browser it can be opened once.
+/// Opens a device that can read a tensor of `largest_tensor_bytes`. In a browser it can be opened
+/// once.
 ///
 /// # Errors
 ///
@@ -81,7 +82,8 @@ async fn gpu(largest_tensor_bytes: u64) -> Result<OpenDevice, String> {
     }
 }
 
-/// A native GPU, or why there is none. The bottom is small: without being asked for, the processor does.
+/// A native GPU, or why there is none. The bottom is small: without being asked for, the processor
+/// does.
 #[cfg(not(target_arch = "wasm32"))]
 async fn gpu(_largest_tensor_bytes: u64) -> Result<OpenDevice, String> {
     match Device::wgpu_options().init_with_setup_async().await {

@@ -52,7 +52,8 @@ pub struct Traffic {
     pub frames_sent: u64,
 }
 
-/// Examples released at a time: bounds the memory of the bottom's activations and keeps "stop" responsive.
+/// Examples released at a time: bounds the memory of the bottom's activations and keeps "stop"
+/// responsive.
 const RELEASE_BATCH: usize = 16;
 
 /// A session and its connection.
@@ -67,7 +68,8 @@ pub struct Job<T> {
 }
 
 impl<T: Transport> Job<T> {
-    /// Opens a session. `traffic` counts from zero and can be read from elsewhere while the job works.
+    /// Opens a session. `traffic` counts from zero and can be read from elsewhere while the job
+    /// works.
     ///
     /// # Errors
     ///
@@ -108,7 +110,8 @@ impl<T: Transport> Job<T> {
     ///
     /// # Errors
     ///
-    /// When a text cannot be released, the server refuses, the connection ends, or the person stops.
+    /// When a text cannot be released, the server refuses, the connection ends, or the person
+    /// stops.
     pub async fn upload(
         &mut self,
         pipeline: &Pipeline,
@@ -258,7 +261,8 @@ impl<T: Transport> Job<T> {
         self.transport.close().await;
     }
 
-    /// Between two batches of an upload a person can stop or hold the work; nothing needs to be told to the server.
+    /// Between two batches of an upload a person can stop or hold the work; nothing needs to be
+    /// told to the server.
     async fn obey_while_uploading(
         &mut self,
         commands: &mut UnboundedReceiver<Command>,

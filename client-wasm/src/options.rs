@@ -52,7 +52,8 @@ pub struct ConnectOptions {
     pub seq_length_max: u32,
 }
 
-/// Tokens of a text that are used when nobody says otherwise. A longer text costs the server more than it gains.
+/// Tokens of a text that are used when nobody says otherwise. A longer text costs the server more
+/// than it gains.
 pub const SEQ_LENGTH_DEFAULT: u32 = 128;
 
 /// Which mechanism.
@@ -190,7 +191,8 @@ impl TrainOptions {
         }
     }
 
-    /// The run's settings in the words of the protocol. `class_counts` are those of the training examples.
+    /// The run's settings in the words of the protocol. `class_counts` are those of the training
+    /// examples.
     pub fn settings(&self, class_counts: &[usize]) -> TrainSettings {
         let examples: usize = class_counts.iter().sum();
         let balanced =

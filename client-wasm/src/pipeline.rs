@@ -141,7 +141,8 @@ impl Pipeline {
     }
 }
 
-/// What the bottom model is given: under `vector` and `none` the ids as they are, for what is perturbed comes later.
+/// What the bottom model is given: under `vector` and `none` the ids as they are, for what is
+/// perturbed comes later.
 #[derive(Debug, Clone)]
 pub(crate) enum BottomInput {
     Clear(TokenIds),

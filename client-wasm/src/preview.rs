@@ -64,11 +64,13 @@ pub struct Shares {
 }
 
 impl Pipeline {
-    /// Shows the first `shown` texts as the server would see them, and measures the shares over as many of `texts` as
-    /// hold [`SHARES_TOKENS_MAX`] tokens. It is the very release that an upload would send.
+    /// Shows the first `shown` texts as the server would see them, and measures the shares over as
+    /// many of `texts` as hold [`SHARES_TOKENS_MAX`] tokens. It is the very release that an upload
+    /// would send.
     ///
-    /// Under `vector` the server sees a noisy vector and no token; shown is the token whose clean activation, among all
-    /// those of the texts at hand, is nearest. That is more than a real attacker has, who does not own the clean ones.
+    /// Under `vector` the server sees a noisy vector and no token; shown is the token whose clean
+    /// activation, among all those of the texts at hand, is nearest. That is more than a real
+    /// attacker has, who does not own the clean ones.
     ///
     /// # Errors
     ///

@@ -1,9 +1,11 @@
-//! One release per example: the noise of a text is a function of a secret, the text and the settings.
+//! One release per example: the noise of a text is a function of a secret, the text and the
+//! settings.
 //!
-//! Whoever observes the same text twice under fresh noise can average it away. So a text gets the same noise
-//! whenever it is released under the same settings: in the next epoch, in another run, after a lost connection, when it
-//! is predicted twice. Under other settings it gets independent noise, and the guarantees add up; nothing else would
-//! be sound, since two scaled copies of the same noise cancel.
+//! Whoever observes the same text twice under fresh noise can average it away. So a text gets the
+//! same noise whenever it is released under the same settings: in the next epoch, in another run,
+//! after a lost connection, when it is predicted twice. Under other settings it gets independent
+//! noise, and the guarantees add up; nothing else would be sound, since two scaled copies of the
+//! same noise cancel.
 
 use rand::rngs::SysRng;
 use rand::{SeedableRng, TryRng};
@@ -25,7 +27,8 @@ impl std::fmt::Debug for ReleaseKey {
 }
 
 impl ReleaseKey {
-    /// A secret from the system's cryptographic generator (`crypto.getRandomValues` in the browser).
+    /// A secret from the system's cryptographic generator (`crypto.getRandomValues` in the
+    /// browser).
     ///
     /// # Errors
     ///
@@ -65,7 +68,8 @@ impl ReleaseKey {
         hash.update((cut as u64).to_le_bytes());
         for text in [Some(text), pair] {
             let bytes = text.map(|text| text.expose().as_bytes());
-            // The length first, so that two fields never read as one; a missing pair is not an empty one.
+            // The length first, so that two fields never read as one; a missing pair is not an
+            // empty one.
             hash.update(
                 bytes
                     .map_or(u64::MAX, |bytes| bytes.len() as u64)

@@ -1,4 +1,5 @@
-//! The client's half of the protocol as a state machine: messages in, frames out. Knows no socket and no model.
+//! The client's half of the protocol as a state machine: messages in, frames out. Knows no socket
+//! and no model.
 //!
 //! The other half is `server/src/session.rs`.
 
@@ -105,7 +106,8 @@ impl Session {
         Ok(frame)
     }
 
-    /// Whether a refusal only says that the run had ended before a `Pause`, `Continue` or `Cancel` arrived.
+    /// Whether a refusal only says that the run had ended before a `Pause`, `Continue` or `Cancel`
+    /// arrived.
     pub fn came_too_late(&self, refused: &Refused) -> bool {
         refused.code == RefusalCode::WrongPhase
             && refused.sequence.is_some()
@@ -125,7 +127,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the frame is not readable, is out of order, does not agree with what was asked for, or is a refusal.
+    /// When the frame is not readable, is out of order, does not agree with what was asked for, or
+    /// is a refusal.
     pub fn receive(&mut self, frame: &[u8]) -> Result<ServerMessage, ClientError> {
         let unexpected = |what: &str| ClientError::Protocol(what.to_owned());
         let frame = decode_server(frame, &self.limits)

@@ -1,7 +1,8 @@
 //! The thread that owns the device, the top model, the adapters and the optimizers.
 //!
-//! Sessions talk to it through [`TrainerHandle`]. It takes one optimizer step of one job at a time, in turn, and
-//! answers predictions between steps. It knows neither sockets nor the protocol's phases.
+//! Sessions talk to it through [`TrainerHandle`]. It takes one optimizer step of one job at a time,
+//! in turn, and answers predictions between steps. It knows neither sockets nor the protocol's
+//! phases.
 //!
 //! | file | what |
 //! |---|---|
@@ -139,7 +140,8 @@ pub struct TrainerHandle {
 impl TrainerHandle {
     /// Loads the model onto a device and starts the thread. Blocks while it loads.
     ///
-    /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is given.
+    /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is
+    /// given.
     ///
     /// # Errors
     ///

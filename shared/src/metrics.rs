@@ -32,7 +32,8 @@ impl Confusion {
         ratio(right, self.counts.iter().sum())
     }
 
-    /// Unweighted mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`; 0 for a class that never occurs.
+    /// Unweighted mean over the classes of `F1 = 2 TP / (2 TP + FP + FN)`; 0 for a class that never
+    /// occurs.
     pub fn macro_f1(&self) -> f32 {
         let total: f32 = (0..self.n_classes)
             .map(|class| {

@@ -10,7 +10,8 @@ use crate::error::ClientError;
 
 /// A connection that carries whole frames in both directions.
 ///
-/// Its futures need not be `Send`: in the browser nothing is, and natively one task drives one connection.
+/// Its futures need not be `Send`: in the browser nothing is, and natively one task drives one
+/// connection.
 #[allow(async_fn_in_trait)]
 pub trait Transport {
     /// Hands a frame over; waits while the connection is backed up.

@@ -14,8 +14,8 @@ pub struct OpenDevice {
     pub name: String,
 }
 
-/// Opens the device that was asked for. `Auto` takes a hardware GPU where there is one, else the CPU: a GPU emulated in
-/// software is slower than the CPU backend and is only taken when asked for.
+/// Opens the device that was asked for. `Auto` takes a hardware GPU where there is one, else the
+/// CPU: a GPU emulated in software is slower than the CPU backend and is only taken when asked for.
 ///
 /// # Errors
 ///
@@ -38,7 +38,8 @@ fn cpu() -> OpenDevice {
     }
 }
 
-/// A GPU is there when it has added two numbers. Initialisation without an adapter panics in wgpu; that is the answer no.
+/// A GPU is there when it has added two numbers. Initialisation without an adapter panics in wgpu;
+/// that is the answer no.
 fn gpu(kind: &DeviceKind) -> Option<OpenDevice> {
     let kind = kind.clone();
     let opened = std::panic::catch_unwind(move || {

@@ -7,8 +7,10 @@ use shared::protocol::message::TrainSettings;
 
 /// Linear warm-up to the peak, then linear decay to zero.
 ///
-/// Step `s` of `steps_total`, from 0: `peak * s / warmup` below `warmup = ceil(warmup_share * steps_total)`, then
-/// `peak * (steps_total - s) / (steps_total - warmup)`. As `get_linear_schedule_with_warmup` of transformers.
+/// Step `s` of `steps_total`, from 0: `peak * s / warmup` below
+/// `warmup = ceil(warmup_share * steps_total)`, then
+/// `peak * (steps_total - s) / (steps_total - warmup)`. As `get_linear_schedule_with_warmup` of
+/// transformers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     peak: f64,
@@ -42,10 +44,11 @@ impl Schedule {
     }
 }
 
-/// AdamW over all matrices of an adapter, with the L2 norm of all gradients together bounded before it.
+/// AdamW over all matrices of an adapter, with the L2 norm of all gradients together bounded before
+/// it.
 ///
-/// Source: Decoupled Weight Decay Regularization, arXiv 1711.05101; betas 0.9 and 0.999, epsilon 1e-8. The bound is
-/// `clip_grad_norm_` of PyTorch.
+/// Source: Decoupled Weight Decay Regularization, arXiv 1711.05101; betas 0.9 and 0.999, epsilon
+/// 1e-8. The bound is `clip_grad_norm_` of PyTorch.
 #[derive(Clone)]
 pub struct AdapterOptimizer {
     adamw: AdamW,

@@ -1,4 +1,5 @@
-//! The mathematics of one optimizer step and of one answer: pure functions of a top model, an adapter and a batch.
+//! The mathematics of one optimizer step and of one answer: pure functions of a top model, an
+//! adapter and a batch.
 
 use burn::tensor::activation::{log_softmax, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -124,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_class_weight_counts_in_numerator_and_denominator() {
-        // Example 0: logit difference ln 3 for the right class, so -log p = ln(4/3); example 1: ln 2.
+        // Example 0: logit difference ln 3 for the right class, so -log p = ln(4/3); example 1:
+        // ln 2.
         let logits = Tensor::<2>::from_floats([[3.0f32.ln(), 0.0], [0.0, 0.0]], &Device::flex());
         let loss = read(cross_entropy(logits, &[0, 1], &[3.0, 1.0])).unwrap();
         let expected = (3.0 * (4.0f32 / 3.0).ln() + 2.0f32.ln()) / 4.0;

@@ -246,8 +246,8 @@ impl Worker {
 /// Places in the queue that the reports of steps leave free for all others.
 const RESERVED: usize = 16;
 
-/// Reports do not hold the thread up: where the queue is nearly full a step's report is dropped, so that there is room
-/// for every other report.
+/// Reports do not hold the thread up: where the queue is nearly full a step's report is dropped, so
+/// that there is room for every other report.
 fn report(events: &mpsc::Sender<TrainerEvent>, event: TrainerEvent) {
     if !matches!(event, TrainerEvent::Step(_)) {
         // Fails only when the session is gone.

@@ -103,8 +103,8 @@ impl LoraConfig {
     ///
     /// # Errors
     ///
-    /// When rank is not 1 to 256, alpha not a positive finite number, dropout not in 0 to 1 (exclusive), or there is
-    /// no target.
+    /// When rank is not 1 to 256, alpha not a positive finite number, dropout not in 0 to 1
+    /// (exclusive), or there is no target.
     pub fn new(
         rank: usize,
         alpha: f32,

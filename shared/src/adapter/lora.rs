@@ -94,8 +94,8 @@ fn keep_mask(like: &Tensor<3>, probability: f32, seed: u64) -> Tensor<3> {
 }
 
 impl Adapter {
-    /// A new adapter: A uniform in `+-1/sqrt(d_in)` (as PEFT), B zero, so that it changes nothing yet; the head as the
-    /// model file has it, else normal with deviation 0.02 and bias zero.
+    /// A new adapter: A uniform in `+-1/sqrt(d_in)` (as PEFT), B zero, so that it changes nothing
+    /// yet; the head as the model file has it, else normal with deviation 0.02 and bias zero.
     pub fn init(
         config: &LoraConfig,
         model: &ModelConfig,
@@ -120,7 +120,8 @@ impl Adapter {
         Self::from_parameters(config, parameters)
     }
 
-    /// An adapter of given matrices. What a forward pass needs and is not among them is taken as absent.
+    /// An adapter of given matrices. What a forward pass needs and is not among them is taken as
+    /// absent.
     pub fn from_parameters(
         config: &LoraConfig,
         parameters: impl IntoIterator<Item = (ParameterName, Tensor<2>)>,

@@ -1,7 +1,8 @@
-//! Adapters as directories of the Python library `peft`: `adapter_config.json` and `adapter_model.safetensors`.
+//! Adapters as directories of the Python library `peft`: `adapter_config.json` and
+//! `adapter_model.safetensors`.
 //!
-//! PEFT stores `lora_A` as `[rank, d_in]` and `lora_B` as `[d_out, rank]`, and the trained head whole
-//! (`modules_to_save`). Verified against peft 0.21 by tests/fixtures/check_peft.py.
+//! PEFT stores `lora_A` as `[rank, d_in]` and `lora_B` as `[d_out, rank]`, and the trained head
+//! whole (`modules_to_save`). Verified against peft 0.21 by tests/fixtures/check_peft.py.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +208,8 @@ fn config_json(adapter: &Adapter, family: Family) -> serde_json::Value {
         "fan_in_fan_out": false,
         "inference_mode": true,
         "init_lora_weights": true,
-        // A pattern, because names alone would match too much (`output.dense` occurs twice in a block of BERT).
+        // A pattern, because names alone would match too much (`output.dense` occurs twice in a
+        // block of BERT).
         "target_modules": format!(r".*\.layer\.({})\.({})", layers.join("|"), modules.join("|")),
         "modules_to_save": modules_to_save,
     })

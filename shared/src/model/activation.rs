@@ -1,7 +1,8 @@
 //! The function between the two feed-forward projections.
 //!
-//! GELU costs more than anything but the products when a library evaluates the error function number by number. On the
-//! CPU it is done here in one pass, for value and derivative together, in arithmetic that a compiler vectorises.
+//! GELU costs more than anything but the products when a library evaluates the error function
+//! number by number. On the CPU it is done here in one pass, for value and derivative together, in
+//! arithmetic that a compiler vectorises.
 
 use burn::tensor::activation::{gelu, gelu_approximate, relu};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -22,8 +23,8 @@ impl FeedForwardActivation {
 
 /// `x * Phi(x)` on the CPU.
 ///
-/// With `d = gelu'(x)` and `c = gelu(x) - x d` as constants, `x d + c` has GELU's value and GELU's gradient, and costs
-/// the graph one product backwards.
+/// With `d = gelu'(x)` and `c = gelu(x) - x d` as constants, `x d + c` has GELU's value and GELU's
+/// gradient, and costs the graph one product backwards.
 fn gelu_on_cpu(x: Tensor<3>) -> Tensor<3> {
     let shape = x.dims();
     let device = x.device().without_autodiff();
@@ -92,7 +93,8 @@ fn gelu_and_slope(x: f32) -> (f32, f32) {
 
 /// The error function, to about 3e-7: an odd rational function, constant beyond 4.
 ///
-/// The coefficients are those of the minimax approximation that Eigen uses (`generic_fast_erf_float`).
+/// The coefficients are those of the minimax approximation that Eigen uses
+/// (`generic_fast_erf_float`).
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
@@ -124,10 +126,12 @@ fn erf(x: f32) -> f32 {
 
 /// The exponential of a number that is not positive, to about 2e-7.
 ///
-/// `exp(x) = 2^k exp(r)`, `k` the integer nearest to `x / ln 2`, and a Taylor polynomial for `|r| <= ln 2 / 2`.
+/// `exp(x) = 2^k exp(r)`, `k` the integer nearest to `x / ln 2`, and a Taylor polynomial for
+/// `|r| <= ln 2 / 2`.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves the nearest integer in the mantissa
+    // 1.5 * 2^23: adding it leaves the nearest integer in the mantissa.
+    const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = x.max(-87.0);

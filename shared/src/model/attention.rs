@@ -12,7 +12,8 @@ use crate::adapter::{Adapter, Target};
 /// Which positions of a padded batch are real.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {
-    bias: Option<Tensor<4>>, // [batch, 1, 1, seq]: 0 at real positions, a large negative number at padding
+    // 0 at real positions, a large negative number at padding.
+    bias: Option<Tensor<4>>, // [batch, 1, 1, seq]
 }
 
 impl AttentionMask {

@@ -56,7 +56,8 @@ impl Block {
 
     /// The block's output at the first position only, which is all that a task head reads.
     ///
-    /// Equal to `forward` followed by a slice; every other position of the last block would be computed for nothing.
+    /// Equal to `forward` followed by a slice; every other position of the last block would be
+    /// computed for nothing.
     ///
     /// # Shapes
     ///

@@ -29,7 +29,8 @@ impl TokenBatch {
     ///
     /// # Errors
     ///
-    /// When an example is empty, longer than the model's positions, or has an id outside the vocabulary.
+    /// When an example is empty, longer than the model's positions, or has an id outside the
+    /// vocabulary.
     pub fn new(examples: &[(&[u32], &[u8])], config: &ModelConfig) -> Result<Self, ModelError> {
         let seq = examples.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
         let mut batch = Self {

@@ -92,7 +92,8 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// `ModelError::Config` when it is not JSON, names another architecture, or its sizes do not fit together.
+    /// `ModelError::Config` when it is not JSON, names another architecture, or its sizes do not
+    /// fit together.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ModelError> {
         let hf: HfConfig = serde_json::from_slice(bytes)
             .map_err(|error| ModelError::Config(format!("not readable as JSON ({error})")))?;

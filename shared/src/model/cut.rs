@@ -33,7 +33,8 @@ impl CutLayer {
     }
 }
 
-/// The activations of some examples at the cut, without padding. The only thing of a text that may leave the client.
+/// The activations of some examples at the cut, without padding. The only thing of a text that may
+/// leave the client.
 ///
 /// # Shapes
 ///

@@ -39,8 +39,8 @@ impl Linear {
 
     /// Applies the map, and adds the adapter's part where there is one.
     ///
-    /// `y = x W + b + (alpha / rank) (x A) B`; the sum `W + (alpha / rank) A B` is never materialised.
-    /// Source: LoRA, arXiv 2106.09685, equation 3.
+    /// `y = x W + b + (alpha / rank) (x A) B`; the sum `W + (alpha / rank) A B` is never
+    /// materialised. Source: LoRA, arXiv 2106.09685, equation 3.
     ///
     /// # Shapes
     ///

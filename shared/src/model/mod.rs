@@ -1,8 +1,9 @@
 //! The transformer encoder, split at a cut.
 //!
-//! [`BottomModel`] runs at the client: embeddings and the first `cut` blocks. [`TopModel`] runs at the server: the
-//! other blocks, the adapter and the task head. Both are loaded from the same Hugging Face files. Nothing here
-//! trains, and nothing here knows text: `BottomModel` takes token ids, and only its output can reach the wire.
+//! [`BottomModel`] runs at the client: embeddings and the first `cut` blocks. [`TopModel`] runs at
+//! the server: the other blocks, the adapter and the task head. Both are loaded from the same
+//! Hugging Face files. Nothing here trains, and nothing here knows text: `BottomModel` takes token
+//! ids, and only its output can reach the wire.
 
 pub mod activation;
 mod attention;

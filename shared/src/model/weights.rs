@@ -1,7 +1,8 @@
-//! Tensors of a `model.safetensors`, under one name whatever the file calls them, and the bottom cut out of it.
+//! Tensors of a `model.safetensors`, under one name whatever the file calls them, and the bottom
+//! cut out of it.
 //!
-//! Our names are short (`layers.0.query.weight`); a file may use the family's names with or without the prefix
-//! (`bert.`, `roberta.`, `distilbert.`) and the old layer-norm names (`gamma`, `beta`).
+//! Our names are short (`layers.0.query.weight`); a file may use the family's names with or without
+//! the prefix (`bert.`, `roberta.`, `distilbert.`) and the old layer-norm names (`gamma`, `beta`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -162,7 +163,8 @@ const LAYER_MODULES: [&str; 8] = [
     "feed_forward_norm",
 ];
 
-/// Cuts the bottom out of a model file: embeddings and the first `cut` blocks, under the file's own names.
+/// Cuts the bottom out of a model file: embeddings and the first `cut` blocks, under the file's own
+/// names.
 ///
 /// The result is the same for the same input, so its sha256 names it.
 ///

@@ -1,7 +1,7 @@
 //! From the protection level that a person chooses to the eta of a model.
 //!
-//! Copying eta from a paper is meaningless across models: what it does depends on the distances between the rows of
-//! the embedding table.
+//! Copying eta from a paper is meaningless across models: what it does depends on the distances
+//! between the rows of the embedding table.
 
 use rand::CryptoRng;
 
@@ -15,21 +15,24 @@ pub const SAMPLE: usize = 512;
 /// Rows searched at a time.
 const ROWS: usize = 128;
 
-/// At which noise each sampled token would change: the whole curve "share changed by eta" from one search.
+/// At which noise each sampled token would change: the whole curve "share changed by eta" from one
+/// search.
 ///
 /// With the noise of a token held as `z = w / eta` (w a draw for eta 1), token x changes to c when
 /// `||E_c - E_x||^2 < 2 <w, E_c - E_x> / eta`. So x changes at all when
 ///
 /// `eta < max over c of 2 <w, E_c - E_x> / ||E_c - E_x||^2`,
 ///
-/// and the share of tokens that change at eta is the share of these thresholds above eta. Source: derived here.
+/// and the share of tokens that change at eta is the share of these thresholds above eta. Source:
+/// derived here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenCurve {
     thresholds: Vec<f64>, // ascending
 }
 
 impl TokenCurve {
-    /// Measures the curve on tokens as they occur in the user's data (`ids`, special tokens excluded).
+    /// Measures the curve on tokens as they occur in the user's data (`ids`, special tokens
+    /// excluded).
     ///
     /// # Errors
     ///
@@ -114,7 +117,8 @@ async fn thresholds_of(
         .collect())
 }
 
-/// The eta at which the noise of `vector` has the given length relative to the activations: `dim / (r * mean norm)`.
+/// The eta at which the noise of `vector` has the given length relative to the activations:
+/// `dim / (r * mean norm)`.
 ///
 /// # Errors
 ///

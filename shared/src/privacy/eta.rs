@@ -3,13 +3,14 @@
 use crate::model::{DeviceFailed, ModelError};
 use crate::text::TextError;
 
-/// Parameter of metric differential privacy, in 1/distance between embeddings. Larger means less noise.
+/// Parameter of metric differential privacy, in 1/distance between embeddings. Larger means less
+/// noise.
 ///
 /// # Guarantee
 ///
-/// `Pr[M(x) in S] <= exp(eta * d(x, x')) * Pr[M(x') in S]` for one token, d the Euclidean distance. A text of n tokens
-/// is protected by n times as much. Samplers of continuous noise in floating point are not exact; the guarantee is
-/// that of the ideal law.
+/// `Pr[M(x) in S] <= exp(eta * d(x, x')) * Pr[M(x') in S]` for one token, d the Euclidean distance.
+/// A text of n tokens is protected by n times as much. Samplers of continuous noise in floating
+/// point are not exact; the guarantee is that of the ideal law.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Eta(f64);
 
@@ -35,7 +36,8 @@ impl Eta {
 
 /// What a person chooses: from 0 (nothing changes) to 1 (everything does), both excluded.
 ///
-/// For `token` the share of tokens that are expected to change; for `vector` the relative noise `E||z|| / E||h||`.
+/// For `token` the share of tokens that are expected to change; for `vector` the relative noise
+/// `E||z|| / E||h||`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Protection(f64);
 

@@ -5,8 +5,9 @@
 //! | `token` | the token's embedding, then takes the nearest token | [`token`] |
 //! | `vector` | the activation at the cut | [`vector`] |
 //!
-//! Both add the same noise ([`noise`]) and promise metric differential privacy with parameter eta ([`eta`]).
-//! Source: method.md, section 2. Nothing here sends anything, and nothing here draws its own randomness.
+//! Both add the same noise ([`noise`]) and promise metric differential privacy with parameter eta
+//! ([`eta`]). Source: method.md, section 2. Nothing here sends anything, and nothing here draws its
+//! own randomness.
 
 pub mod calibration;
 pub mod eta;

@@ -7,10 +7,11 @@ use super::eta::Eta;
 
 /// Adds one independent draw to `vector`.
 ///
-/// `z = l * v`, `l ~ Gamma(shape = dim, scale = 1/eta)`, v uniform on the unit sphere (a normalised standard normal
-/// vector). `E||z|| = dim / eta`, `sd||z|| = sqrt(dim) / eta`.
+/// `z = l * v`, `l ~ Gamma(shape = dim, scale = 1/eta)`, v uniform on the unit sphere (a normalised
+/// standard normal vector). `E||z|| = dim / eta`, `sd||z|| = sqrt(dim) / eta`.
 ///
-/// Source: method.md, section 2; the gamma sampler is Marsaglia and Tsang, ACM TOMS 26 (2000), page 363.
+/// Source: method.md, section 2; the gamma sampler is Marsaglia and Tsang, ACM TOMS 26 (2000), page
+/// 363.
 pub fn add(vector: &mut [f32], eta: Eta, rng: &mut impl CryptoRng) {
     let noise = unit(vector.len(), rng);
     for (value, noise) in vector.iter_mut().zip(noise) {
@@ -58,7 +59,8 @@ mod tests {
         1.0 - sum
     }
 
-    /// Fails with a Gamma draw a coordinate, with a normal law of the norm, or with another shape or scale.
+    /// Fails with a Gamma draw a coordinate, with a normal law of the norm, or with another shape
+    /// or scale.
     #[test]
     fn the_radius_follows_the_gamma_law() {
         let mut radii: Vec<f64> = draws(11)
@@ -92,7 +94,8 @@ mod tests {
                 .collect();
             let mean = cosines.iter().sum::<f64>() / DRAWS as f64;
             let square = cosines.iter().map(|c| c * c).sum::<f64>() / DRAWS as f64;
-            // A coordinate of a uniform direction has mean 0 and mean square 1/DIM; four standard errors.
+            // A coordinate of a uniform direction has mean 0 and mean square 1/DIM; four standard
+            // errors.
             assert!(
                 mean.abs() < 4.0 / (DIM as f64 * DRAWS as f64).sqrt(),
                 "axis {axis}: {mean}"

@@ -11,8 +11,8 @@ use super::noise;
 use crate::model::{BottomModel, DeviceFailed};
 use crate::text::TokenIds;
 
-/// Token ids after the mechanism. Like the ids before it they have no way to the wire; only what the bottom makes of
-/// them does.
+/// Token ids after the mechanism. Like the ids before it they have no way to the wire; only what
+/// the bottom makes of them does.
 ///
 /// ```
 /// fn stays_here(_: shared::privacy::PrivatizedTokenIds) {}
@@ -60,12 +60,14 @@ const ROWS: usize = 256;
 /// Never the nearest: added to the score of tokens that cannot come out.
 const EXCLUDED: f32 = 1e30;
 
-/// `argmin over w of ||E_w - (E_x + z)||` over the vocabulary without special tokens. Source: method.md, section 2.
+/// `argmin over w of ||E_w - (E_x + z)||` over the vocabulary without special tokens. Source:
+/// method.md, section 2.
 ///
 /// # Guarantee
 ///
-/// Metric differential privacy with parameter eta for one token, over the Euclidean distance of the rows of the
-/// embedding table; all that follows is post-processing. Special tokens and the number of tokens are not protected.
+/// Metric differential privacy with parameter eta for one token, over the Euclidean distance of the
+/// rows of the embedding table; all that follows is post-processing. Special tokens and the number
+/// of tokens are not protected.
 #[derive(Debug)]
 pub struct TokenPrivatizer {
     table: Tensor<2>,      // [vocab_size, d_model]
@@ -74,7 +76,8 @@ pub struct TokenPrivatizer {
 }
 
 impl TokenPrivatizer {
-    /// Prepares the search over the embedding table of `bottom`; `special_ids` can neither go in nor come out.
+    /// Prepares the search over the embedding table of `bottom`; `special_ids` can neither go in
+    /// nor come out.
     ///
     /// # Errors
     ///

@@ -10,9 +10,9 @@ use crate::model::{BottomModel, CutActivations, TokenBatch};
 ///
 /// # Guarantee
 ///
-/// Metric differential privacy with parameter eta for one position, over the Euclidean distance of clipped
-/// activations. Above cut 0 one token influences all positions of its text, so the guarantee for a token is weaker
-/// than for a position. The number of positions is not protected.
+/// Metric differential privacy with parameter eta for one position, over the Euclidean distance of
+/// clipped activations. Above cut 0 one token influences all positions of its text, so the
+/// guarantee for a token is weaker than for a position. The number of positions is not protected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VectorPrivatizer {
     /// Parameter of the noise.
@@ -31,8 +31,8 @@ const PROBE: usize = 512;
 const PROBE_LENGTH: usize = 16;
 
 impl VectorPrivatizer {
-    /// Releases the activations of some examples: one independent draw a position, from the example's own generator.
-    /// `rngs` has one generator an example.
+    /// Releases the activations of some examples: one independent draw a position, from the
+    /// example's own generator. `rngs` has one generator an example.
     pub fn privatize<R: CryptoRng>(&self, activations: &mut CutActivations, rngs: &mut [R]) {
         let d_model = activations.d_model;
         let mut rows = activations.values.chunks_exact_mut(d_model);
@@ -48,7 +48,8 @@ impl VectorPrivatizer {
     }
 }
 
-/// Mean length of the bottom's activations, learnt from the model alone so that it tells nothing of the user's data.
+/// Mean length of the bottom's activations, learnt from the model alone so that it tells nothing of
+/// the user's data.
 ///
 /// # Errors
 ///
