@@ -109,7 +109,7 @@ async fn in_time<V>(future: impl Future<Output = V>) -> V {
         let set: Function = set.dyn_into().unwrap();
         set.call2(&global, &resolve, &WAIT_MILLIS.into()).unwrap();
     });
-    let timer = JsFuture::from(timer);
+    let timer = Box::pin(JsFuture::from(timer));
     match select(Box::pin(future), timer).await {
         Either::Left((value, _)) => value,
         Either::Right(_) => panic!("still waiting after {WAIT_MILLIS} ms"),

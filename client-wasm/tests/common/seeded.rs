@@ -81,7 +81,8 @@ fn tokenizer(vocab_size: usize) -> serde_json::Value {
         Some(special) => (*special).to_owned(),
         None => format!("word{id}"),
     };
-    let vocab: serde_json::Map<_, _> = (0..vocab_size).map(|id| (word(id), id.into())).collect();
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        (0..vocab_size).map(|id| (word(id), json!(id))).collect();
     let added: Vec<_> = special
         .iter()
         .enumerate()
