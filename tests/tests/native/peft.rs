@@ -65,7 +65,7 @@ fn peft_computes_the_same(name: &str, reference: &Reference, adapter: &Adapter) 
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{name}: {said}{errors}");
-    println!("{name}: {}", said.trim());
+    eprintln!("{name}: {}", said.trim());
     // What the script compared was not nothing.
     let line: serde_json::Value = serde_json::from_str(said.trim()).unwrap();
     assert!(line["max_abs_logit"].as_f64().unwrap() > 1e-3, "{line}");

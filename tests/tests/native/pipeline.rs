@@ -46,7 +46,7 @@ impl Person {
             seq_length_max: 0,
         };
         let key = ReleaseKey::from_bytes([7; 32]);
-        let connected = Client::connect(&address, &options, key, |_| {});
+        let connected = Client::<NativeTransport>::connect(&address, &options, key, |_| {});
         let mut client = Box::pin(connected).await.unwrap();
         let report = client.read_file("rows.csv", file().as_bytes()).unwrap();
         assert_eq!((report.rows, report.bad_rows_total), (ROWS, 0));
