@@ -42,8 +42,8 @@ impl OwnedFile {
     /// As `read`, and what is wrong with its rows or columns.
     pub(crate) fn read_labelled(path: &Path, columns: &ChosenColumns) -> anyhow::Result<Self> {
         let owned = Self::read(path)?;
-        let file = LabelledFile::read(&owned.name, &owned.bytes)?;
-        let file = file.choose(columns).map_err(|(_, error)| error)?;
+        let mut file = LabelledFile::read(&owned.name, &owned.bytes)?;
+        file.choose(columns)?;
         file.dataset()?;
         Ok(owned)
     }

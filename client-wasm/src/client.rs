@@ -25,7 +25,7 @@ use crate::events::{Event, LoadingStage};
 use crate::file::{ChosenColumns, FileReport, LabelledFile};
 use crate::job::{Command, Job, Labelled, Traffic};
 use crate::options::{
-    ConnectOptions, MechanismName, PrivacyOptions, SEQ_LENGTH_DEFAULT, TrainOptions,
+    ConnectOptions, MechanismName, PrivacyOptions, SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
 };
 use crate::pipeline::{Mechanism, Pipeline, TextPair};
 use crate::preview::Preview;
@@ -50,6 +50,23 @@ struct Trained<T> {
     job: Job<T>,
     labels: Vec<String>,
     class_counts: Vec<usize>,
+    sent_as: SentAs,
+}
+
+/// What fixes an upload: under other options the examples have to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct SentAs {
+    dtype: UploadDtype,
+    validation_share: f64,
+}
+
+impl From<&TrainOptions> for SentAs {
+    fn from(options: &TrainOptions) -> Self {
+        Self {
+            dtype: options.dtype,
+            validation_share: options.validation_share,
+        }
+    }
 }
 
 /// What a mechanism was set to.
@@ -102,6 +119,13 @@ pub struct Evaluation {
     pub macro_f1: f32,
     /// `confusion[truth * n_classes + answer]`
     pub confusion: Vec<u32>,
+}
+
+impl<T: Transport> Trained<T> {
+    /// Whether a run with these options can use what was sent.
+    fn serves(&self, options: &TrainOptions) -> bool {
+        *self.job.adapter() == options.adapter() && self.sent_as == options.into()
+    }
 }
 
 impl<T: Transport> Client<T> {
@@ -164,7 +188,7 @@ impl<T: Transport> Client<T> {
         let tokenizer =
             Tokenizer::from_json(&tokenizer, seq_length_max.min(config.seq_length_max))?;
         loading(LoadingStage::Warmup, 0, 0);
-        let pipeline = Pipeline::new(tokenizer, bottom_model, key).await?;
+        let pipeline = Box::pin(Pipeline::new(tokenizer, bottom_model, key)).await?;
         mean_norm(&pipeline.bottom).await?; // the first pass compiles the shaders
         let device::OpenDevice {
             kind, name, notice, ..
@@ -226,20 +250,12 @@ impl<T: Transport> Client<T> {
     ///
     /// When there is no file or no such column; the earlier choice is then kept.
     pub fn choose_columns(&mut self, chosen: &ChosenColumns) -> Result<FileReport, ClientError> {
-        let file = self.file.take().ok_or(NO_FILE)?;
-        match file.choose(chosen) {
-            Ok(file) => {
-                let report = file.report()?;
-                self.file = Some(file);
-                self.curve = None;
-                self.trained = None;
-                Ok(report)
-            }
-            Err((file, error)) => {
-                self.file = Some(file);
-                Err(error)
-            }
-        }
+        let file = self.file.as_mut().ok_or(NO_FILE)?;
+        file.choose(chosen)?;
+        let report = file.report()?;
+        self.curve = None;
+        self.trained = None;
+        Ok(report)
     }
 
     /// Chooses the mechanism and its strength for everything that is released from now on.
@@ -345,7 +361,7 @@ impl<T: Transport> Client<T> {
     ) -> Result<TrainDone, ClientError> {
         check(options)?;
         let trained = match self.trained.take() {
-            Some(trained) if *trained.job.adapter() == options.adapter() => trained,
+            Some(trained) if trained.serves(options) => trained,
             other => {
                 if let Some(other) = other {
                     other.job.goodbye().await;
@@ -394,6 +410,7 @@ impl<T: Transport> Client<T> {
             job,
             labels,
             class_counts,
+            sent_as: options.into(),
         })
     }
 

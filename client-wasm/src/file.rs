@@ -107,21 +107,20 @@ impl LabelledFile {
         Ok(Self::with_columns(table, columns))
     }
 
-    /// Takes other columns.
+    /// Takes other columns; after an error the earlier ones still hold.
     ///
     /// # Errors
     ///
     /// When there is no such column.
-    pub fn choose(self, chosen: &ChosenColumns) -> Result<Self, (Self, ClientError)> {
+    pub fn choose(&mut self, chosen: &ChosenColumns) -> Result<(), ClientError> {
         let choice = ColumnChoice {
             text: chosen.text.as_deref(),
             pair: chosen.pair.as_deref(),
             label: chosen.label.as_deref(),
         };
-        match Columns::choose(&self.table, &choice) {
-            Ok(columns) => Ok(Self::with_columns(self.table, columns)),
-            Err(error) => Err((self, error.into())),
-        }
+        self.columns = Columns::choose(&self.table, &choice)?;
+        self.dataset = Dataset::from_table(&self.table, &self.columns, &DatasetLimits::default());
+        Ok(())
     }
 
     fn with_columns(table: Table, columns: Columns) -> Self {

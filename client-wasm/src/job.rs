@@ -178,9 +178,10 @@ impl<T: Transport> Job<T> {
             let message = {
                 let command = std::pin::pin!(commands.next());
                 let message = std::pin::pin!(self.transport.receive());
-                match select(message, command).await {
-                    Either::Left((frame, _)) => Either::Left(frame?),
-                    Either::Right((command, _)) => Either::Right(command),
+                // Commands first: a server that always has something to say must not delay a stop.
+                match select(command, message).await {
+                    Either::Left((command, _)) => Either::Right(command),
+                    Either::Right((frame, _)) => Either::Left(frame?),
                 }
             };
             let frame = match message {

@@ -46,7 +46,7 @@ fn gpu(kind: &DeviceKind) -> Option<OpenDevice> {
         let options = Device::wgpu_options().device_kind(kind);
         let (device, setup) = options.init_with_setup().ok()?;
         let sum = Tensor::<1>::from_floats([1.0, 2.0], &device).sum();
-        let sum = sum.into_data().into_vec::<f32>().ok()?;
+        let sum = sum.into_data().try_into_vec::<f32>().ok()?;
         (sum == [3.0]).then(|| OpenDevice {
             device,
             name: setup.adapter.get_info().name,

@@ -16,7 +16,7 @@ use shared::protocol::message::{
 use super::optimizer::{AdapterOptimizer, Schedule};
 use super::step::{PaddedBatch, cross_entropy, gradients, logits};
 use super::{JobSpec, TrainerError};
-use crate::store::{ActivationStore, LabelledBatch};
+use crate::store::LabelledBatch;
 
 /// Examples classified at a time in a validation: bounds memory, not the result.
 const VALIDATION_BATCH: usize = 64;
@@ -205,7 +205,7 @@ impl Run {
         let within = (self.step - 1) % self.steps_per_epoch + 1;
         let at_end = within == self.steps_per_epoch;
         // The last interval of an epoch takes what the division left over.
-        let between = within % interval == 0 && within / interval < per_epoch;
+        let between = within.is_multiple_of(interval) && within / interval < per_epoch;
         !self.validation.is_empty() && (at_end || between)
     }
 
@@ -225,7 +225,7 @@ impl Run {
             loss += mean * labels.len() as f32;
             let scores = logits
                 .into_data()
-                .into_vec::<f32>()
+                .try_into_vec::<f32>()
                 .map_err(|_| TrainerError::Device)?;
             for (scores, label) in scores.chunks_exact(n_classes).zip(&labels) {
                 confusion.add(*label as usize, argmax(scores));

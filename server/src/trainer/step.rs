@@ -107,7 +107,7 @@ pub fn gradients(
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
     tensor
         .into_data()
-        .into_vec::<f32>()
+        .try_into_vec::<f32>()
         .map_err(|_| TrainerError::Device)
 }
 
@@ -140,7 +140,7 @@ mod tests {
             seq_lengths: vec![1, 2],
         };
         let padded = PaddedBatch::new(&batch, 2, &Device::flex());
-        let values = padded.activations.into_data().to_vec::<f32>().unwrap();
+        let values = padded.activations.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values, [1., 2., 0., 0., 3., 4., 5., 6.]);
     }
 }

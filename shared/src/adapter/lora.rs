@@ -299,14 +299,17 @@ mod tests {
         );
         let x = matrix([[1.0, 1.0]]).unsqueeze::<3>();
         let y = adapter.lora(0, Target::Query).unwrap().forward(x);
-        assert_eq!(y.into_data().to_vec::<f32>().unwrap(), [45.0, 0.0]); // 3 * (1 + 2) * 5
+        assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [45.0, 0.0]); // 3 * (1 + 2) * 5
         assert!(adapter.lora(1, Target::Query).is_none());
     }
 
     #[test]
     fn dropout_keeps_the_mean() {
         let x = Tensor::<3>::ones([1, 100, 100], &Device::flex());
-        let mask = keep_mask(&x, 0.25, 7).into_data().to_vec::<f32>().unwrap();
+        let mask = keep_mask(&x, 0.25, 7)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         let zeros = mask.iter().filter(|v| **v == 0.0).count();
         assert!((2_300..2_700).contains(&zeros), "{zeros}");
         assert!(

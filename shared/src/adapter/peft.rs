@@ -47,7 +47,7 @@ pub fn write(adapter: &Adapter, model: &ModelConfig) -> Result<PeftFiles, Adapte
         };
         let values = oriented
             .into_data()
-            .into_vec::<f32>()
+            .try_into_vec::<f32>()
             .map_err(|_| failed("device failed"))?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         stored.insert(tensor_name(&name, model.family), (shape, bytes));

@@ -28,7 +28,12 @@ impl FeedForwardActivation {
 fn gelu_on_cpu(x: Tensor<3>) -> Tensor<3> {
     let shape = x.dims();
     let device = x.device().without_autodiff();
-    let mut values = match x.clone().without_autodiff().into_data().into_vec::<f32>() {
+    let mut values = match x
+        .clone()
+        .without_autodiff()
+        .into_data()
+        .try_into_vec::<f32>()
+    {
         Ok(values) => values,
         Err(_) => return gelu(x), // not f32: the library's own
     };
@@ -184,7 +189,7 @@ mod tests {
         let device = Device::flex();
         let data = TensorData::new(points(), [1, 1, points().len()]);
         let x = Tensor::<3>::from_data(data, &device);
-        let values = |tensor: Tensor<3>| tensor.into_data().into_vec::<f32>().unwrap();
+        let values = |tensor: Tensor<3>| tensor.into_data().try_into_vec::<f32>().unwrap();
         let close = |ours: Vec<f32>, theirs: Vec<f32>| {
             for ((x, ours), theirs) in points().iter().zip(ours).zip(theirs) {
                 let scale = theirs.abs().max(1.0);
@@ -209,7 +214,7 @@ mod tests {
             x.grad(&gradients)
                 .unwrap()
                 .into_data()
-                .into_vec::<f32>()
+                .try_into_vec::<f32>()
                 .unwrap()
         };
         let pairs = gradient(gelu_on_cpu(x.clone()))

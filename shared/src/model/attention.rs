@@ -40,7 +40,7 @@ const PADDING: f32 = -1e9;
 ///
 /// Source: Attention Is All You Need, arXiv 1706.03762, section 3.2.
 #[derive(Debug, Clone)]
-pub struct SelfAttention {
+pub(super) struct SelfAttention {
     query: Linear,
     key: Linear,
     value: Linear,
@@ -55,7 +55,7 @@ impl SelfAttention {
     /// # Errors
     ///
     /// When a tensor is missing or has another shape.
-    pub fn load(
+    pub(super) fn load(
         config: &ModelConfig,
         weights: &Weights<'_>,
         layer: usize,
@@ -81,7 +81,7 @@ impl SelfAttention {
     /// - queries: `[batch, seq_queries, d_model]`, a part of x or all of it
     /// - x: `[batch, seq, d_model]`
     /// - output: `[batch, seq_queries, d_model]`
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         queries: Tensor<3>,
         x: Tensor<3>,

@@ -12,7 +12,7 @@ use crate::adapter::Adapter;
 
 /// `x <- LN(x + Attention(x)); x <- LN(x + FeedForward(x))`.
 #[derive(Debug, Clone)]
-pub struct Block {
+pub(super) struct Block {
     attention: SelfAttention,
     attention_norm: LayerNorm,
     feed_forward: FeedForward,
@@ -25,7 +25,7 @@ impl Block {
     /// # Errors
     ///
     /// When a tensor is missing or has another shape.
-    pub fn load(
+    pub(super) fn load(
         config: &ModelConfig,
         weights: &Weights<'_>,
         layer: usize,
@@ -45,7 +45,7 @@ impl Block {
     /// # Shapes
     ///
     /// - x, output: `[batch, seq, d_model]`
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         x: Tensor<3>,
         mask: &AttentionMask,
@@ -63,7 +63,7 @@ impl Block {
     ///
     /// - x: `[batch, seq, d_model]`
     /// - output: `[batch, 1, d_model]`
-    pub fn forward_first(
+    pub(super) fn forward_first(
         &self,
         x: Tensor<3>,
         mask: &AttentionMask,

@@ -163,7 +163,7 @@ impl BottomModel {
             .into_data_async()
             .await
             .map_err(|_| DeviceFailed)?;
-        let padded = data.into_vec::<f32>().map_err(|_| DeviceFailed)?;
+        let padded = data.try_into_vec::<f32>().map_err(|_| DeviceFailed)?;
         let d_model = self.config.d_model;
         let mut values = Vec::with_capacity(padded.len());
         for (example, length) in batch.seq_lengths.iter().enumerate() {

@@ -146,7 +146,7 @@ impl ModelConfig {
             layer_norm_epsilon: hf.layer_norm_eps.unwrap_or(1e-12),
             activation: activation(hf.hidden_act.as_deref().unwrap_or("gelu"))?,
         };
-        if config.d_model % config.n_heads != 0 || config.seq_length_max == 0 {
+        if !config.d_model.is_multiple_of(config.n_heads) || config.seq_length_max == 0 {
             return Err(ModelError::Config(format!(
                 "hidden_size {} is not a multiple of {} heads, or there are no positions",
                 config.d_model, config.n_heads

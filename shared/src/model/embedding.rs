@@ -9,7 +9,7 @@ use super::weights::Weights;
 
 /// `LayerNorm(E_token + E_position + E_type)`.
 #[derive(Debug, Clone)]
-pub struct Embeddings {
+pub(super) struct Embeddings {
     word: Tensor<2>,               // [vocab_size, d_model]
     position: Tensor<2>,           // [seq_length_max, d_model], the offset already cut off
     token_type: Option<Tensor<2>>, // [n_token_types, d_model]
@@ -22,7 +22,7 @@ impl Embeddings {
     /// # Errors
     ///
     /// When a tensor is missing or has another shape.
-    pub fn load(
+    pub(super) fn load(
         config: &ModelConfig,
         weights: &Weights<'_>,
         device: &Device,
@@ -62,7 +62,7 @@ impl Embeddings {
     ///
     /// - ids, type_ids: `[batch, seq]`
     /// - output: `[batch, seq, d_model]`
-    pub fn forward(&self, ids: Tensor<2, Int>, type_ids: Tensor<2, Int>) -> Tensor<3> {
+    pub(super) fn forward(&self, ids: Tensor<2, Int>, type_ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, seq] = ids.dims();
         let tokens = embedding(self.word.clone(), ids); // [batch, seq, d_model]
         let positions = self.position.clone().slice(0..seq).unsqueeze::<3>(); // [1, seq, d_model]
@@ -74,14 +74,14 @@ impl Embeddings {
     }
 
     /// The token-embedding table, `[vocab_size, d_model]`.
-    pub fn word_table(&self) -> &Tensor<2> {
+    pub(super) fn word_table(&self) -> &Tensor<2> {
         &self.word
     }
 }
 
 /// Layer normalisation over the last axis.
 #[derive(Debug, Clone)]
-pub struct LayerNorm {
+pub(super) struct LayerNorm {
     gamma: Tensor<1>,
     beta: Tensor<1>,
     epsilon: f64,
@@ -93,7 +93,7 @@ impl LayerNorm {
     /// # Errors
     ///
     /// When a tensor is missing or has another shape.
-    pub fn load(
+    pub(super) fn load(
         config: &ModelConfig,
         weights: &Weights<'_>,
         name: &str,
@@ -114,7 +114,7 @@ impl LayerNorm {
     }
 
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         layer_norm(x, self.gamma.clone(), Some(self.beta.clone()), self.epsilon)
     }
 }

@@ -11,7 +11,7 @@ use crate::adapter::{Adapter, Target};
 
 /// `activation(x W_up + b_up) W_down + b_down`.
 #[derive(Debug, Clone)]
-pub struct FeedForward {
+pub(super) struct FeedForward {
     up: Linear,
     down: Linear,
     activation: FeedForwardActivation,
@@ -24,7 +24,7 @@ impl FeedForward {
     /// # Errors
     ///
     /// When a tensor is missing or has another shape.
-    pub fn load(
+    pub(super) fn load(
         config: &ModelConfig,
         weights: &Weights<'_>,
         layer: usize,
@@ -50,7 +50,7 @@ impl FeedForward {
     /// # Shapes
     ///
     /// - x, output: `[batch, seq, d_model]`
-    pub fn forward(&self, x: Tensor<3>, adapter: Option<&Adapter>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, adapter: Option<&Adapter>) -> Tensor<3> {
         let lora = |target| adapter.and_then(|adapter| adapter.lora(self.layer, target));
         let inner = self.up.forward(x, lora(Target::FeedForwardUp).as_ref()); // [batch, seq, d_ff]
         let inner = self.activation.forward(inner);

@@ -126,3 +126,63 @@ async fn thresholds_of(
 pub fn vector_eta(protection: Protection, dim: usize, mean_norm: f64) -> Result<Eta, PrivacyError> {
     Eta::new(dim as f64 / (protection.get() * mean_norm))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::FutureExt;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+
+    use super::super::token::tests::{VOCAB, privatized, privatizer};
+    use super::*;
+
+    fn curve() -> TokenCurve {
+        let ids: Vec<u32> = (2..VOCAB as u32).collect();
+        let mut rng = ChaCha20Rng::seed_from_u64(2);
+        let privatizer = privatizer();
+        TokenCurve::measure(&privatizer, &ids, &mut rng)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+    }
+
+    /// The curve is derived; this holds it against the mechanism itself.
+    #[test]
+    fn the_curve_says_what_the_mechanism_does() {
+        let curve = curve();
+        let ids: Vec<u32> = (2..VOCAB as u32).collect();
+        for level in [0.2, 0.5, 0.8] {
+            let eta = curve.eta(Protection::new(level).unwrap()).unwrap();
+            let runs = 40;
+            let changed: usize = (0..runs)
+                .map(|seed| {
+                    let released = privatized(&ids, eta.get(), seed);
+                    let pairs = ids.iter().zip(released.token_ids().ids());
+                    pairs.filter(|(before, after)| before != after).count()
+                })
+                .sum();
+            let share = changed as f64 / (runs as usize * ids.len()) as f64;
+            // Four standard errors of 512 calibration draws: 4 * sqrt(0.25 / 512) = 0.09.
+            assert!(
+                (share - level).abs() < 0.09,
+                "level {level}: {share} changed"
+            );
+            assert!((curve.share_changed(eta) - level).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn more_protection_is_a_smaller_eta() {
+        let curve = curve();
+        let eta = |level| curve.eta(Protection::new(level).unwrap()).unwrap().get();
+        assert!(eta(0.2) > eta(0.5) && eta(0.5) > eta(0.9));
+    }
+
+    #[test]
+    fn vector_noise_is_relative_to_the_mean_norm() {
+        // dim / eta = 0.5 * 10: eta = 384 / 5
+        let eta = vector_eta(Protection::new(0.5).unwrap(), 384, 10.0).unwrap();
+        assert!((eta.get() - 76.8).abs() < 1e-9);
+    }
+}

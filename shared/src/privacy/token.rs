@@ -261,5 +261,105 @@ pub fn ordinary_ids(example: &TokenIds) -> impl Iterator<Item = u32> + '_ {
 /// Reads a tensor back.
 pub(super) async fn read(tensor: Tensor<2>) -> Result<Vec<f32>, DeviceFailed> {
     let data = tensor.into_data_async().await.map_err(|_| DeviceFailed)?;
-    data.into_vec::<f32>().map_err(|_| DeviceFailed)
+    data.try_into_vec::<f32>().map_err(|_| DeviceFailed)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    use futures_util::FutureExt;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha20Rng;
+    use rand_distr::{Distribution, StandardNormal};
+
+    use super::*;
+
+    pub(in crate::privacy) const VOCAB: usize = 60;
+    pub(in crate::privacy) const DIM: usize = 16;
+    const SPECIAL: [u32; 2] = [0, 1];
+
+    pub(in crate::privacy) fn table() -> Vec<f32> {
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let normal = |_| -> f32 { StandardNormal.sample(&mut rng) };
+        (0..VOCAB * DIM).map(normal).collect()
+    }
+
+    pub(in crate::privacy) fn privatizer() -> TokenPrivatizer {
+        let data = TensorData::new(table(), [VOCAB, DIM]);
+        let table = Tensor::<2>::from_data(data, &Device::flex());
+        TokenPrivatizer::over(table, &SPECIAL)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+    }
+
+    pub(in crate::privacy) fn privatized(ids: &[u32], eta: f64, seed: u64) -> PrivatizedTokenIds {
+        let special = ids.iter().map(|id| SPECIAL.contains(id)).collect();
+        let tokens = TokenIds::new(ids.to_vec(), vec![0; ids.len()], special).unwrap();
+        let mut examples = [(tokens, ChaCha20Rng::seed_from_u64(seed))];
+        let privatizer = privatizer();
+        let released = privatizer.privatize(&mut examples, Eta::new(eta).unwrap());
+        released.now_or_never().unwrap().unwrap().remove(0)
+    }
+
+    /// Fails with another distance, another order of draws, or noise shared between tokens.
+    #[test]
+    fn the_nearest_token_to_the_noisy_embedding_comes_out() {
+        let ids: Vec<u32> = (2..VOCAB as u32).collect();
+        let eta = Eta::new(6.0).unwrap();
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let table = table();
+        let row = |id: u32| &table[id as usize * DIM..(id as usize + 1) * DIM];
+        let expected: Vec<u32> = ids
+            .iter()
+            .map(|id| {
+                let mut noisy = row(*id).to_vec();
+                noise::add(&mut noisy, eta, &mut rng);
+                let distance = |other: u32| -> f32 {
+                    row(other)
+                        .iter()
+                        .zip(&noisy)
+                        .map(|(a, b)| (a - b) * (a - b))
+                        .sum()
+                };
+                let others = (0..VOCAB as u32).filter(|other| !SPECIAL.contains(other));
+                others
+                    .min_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(privatized(&ids, 6.0, 9).token_ids().ids(), expected);
+        assert_ne!(ids, expected);
+    }
+
+    #[test]
+    fn special_tokens_stay_and_never_come_out() {
+        let ids: Vec<u32> = [0].into_iter().chain(2..VOCAB as u32).chain([1]).collect();
+        let released = privatized(&ids, 0.1, 3);
+        let (first, rest) = released.token_ids().ids().split_first().unwrap();
+        let (last, inner) = rest.split_last().unwrap();
+        assert_eq!((*first, *last), (0, 1));
+        assert!(inner.iter().all(|id| !SPECIAL.contains(id)));
+    }
+
+    #[test]
+    fn with_almost_no_noise_nothing_changes() {
+        let ids = [2, 3, 4];
+        let before = TokenIds::new(ids.to_vec(), vec![0; 3], vec![false; 3]).unwrap();
+        let after = privatized(&ids, 1e6, 1);
+        let changes = privatizer()
+            .changes(&before, &after)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        assert_eq!(changes, [Change::Unchanged; 3]);
+    }
+
+    #[test]
+    fn a_debug_print_holds_no_ids() {
+        assert_eq!(
+            format!("{:?}", privatized(&[7, 8], 1.0, 1)),
+            "PrivatizedTokenIds(2 tokens)"
+        );
+    }
 }

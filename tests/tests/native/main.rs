@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod cli;
+mod gpu;
 mod hostile;
+mod peft;
+mod pipeline;
 mod reference;
 mod samples;
 mod server_http;

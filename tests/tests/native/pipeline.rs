@@ -214,7 +214,7 @@ async fn a_second_run_uses_what_the_first_has_sent() {
     };
     assert_finished(person.train(&other, |_| {}).await);
     assert_eq!(person.connections.get(), 2); // another adapter is another session
-    person.client.goodbye().await;
+    Box::pin(person.client.goodbye()).await;
     server.stop().await.unwrap();
 }
 

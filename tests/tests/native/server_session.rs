@@ -62,7 +62,8 @@ async fn hello_is_welcomed() {
 async fn a_hello_that_disagrees_is_told_why_at_the_door() {
     let server = server().await;
     let hello = server.hello().await.unwrap();
-    let cases: [(fn(&mut Hello), RefusalCode); 7] = [
+    type Spoil = fn(&mut Hello);
+    let cases: [(Spoil, RefusalCode); 7] = [
         (
             |hello| hello.protocol_version = 2,
             RefusalCode::WrongVersion,

@@ -91,7 +91,7 @@ function answerCard({ text, label, probabilities, preview }) {
       : h(
           "p",
           { class: "hint" },
-          "A second draw of the same protection; the one that was sent is not kept.",
+          "This is what was sent: the same text gets the same noise every time.",
         ),
     preview === null ? null : legend(),
     ...(preview?.examples ?? []).map(({ tokens }) => tokenList(tokens)),

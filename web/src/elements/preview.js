@@ -21,7 +21,7 @@ class PreviewView extends View {
       h(
         "p",
         { class: "hint" },
-        "Above: your word. Below: what stands in its place. This is a trial draw; the noise that counts is drawn once, when you train.",
+        "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it.",
       ),
       legend(),
       this.examples,
