@@ -1,7 +1,7 @@
 /** Step 3, the choice: mechanism, level of protection, or eta itself. */
 
 import { h, setText, show, View } from "../dom.js";
-import { decimal, percent } from "../format.js";
+import { percent } from "../format.js";
 import { isBusy } from "../derived.js";
 
 /** The calculation starts when the slider or the field has rested this long. */
@@ -167,16 +167,9 @@ class PrivacyForm extends View {
     setText(this.levelHint, LEVEL_TEXT[wanted.mechanism]);
     show(this.level, wanted.mechanism !== "none");
     show(this.warning, wanted.mechanism === "none");
-    setText(this.sentence, privacy === null ? "Calculating for this model …" : describe(privacy));
+    setText(this.sentence, privacy?.sentence ?? "Calculating for this model …");
     this.sentence.classList.toggle("is-pending", privacy === null);
   }
-}
-
-/** @param {import("../contract.js").Privacy} privacy */
-function describe({ sentence, eta }) {
-  return eta === null
-    ? sentence
-    : `${sentence} (eta ${decimal(eta)} per unit of distance)`;
 }
 
 customElements.define("cl-privacy", PrivacyForm);
