@@ -1,0 +1,290 @@
+//! What a client does with its file: release it, train on it, predict and measure.
+
+use std::rc::Rc;
+
+use futures_channel::mpsc::UnboundedReceiver;
+use rand::seq::SliceRandom;
+use serde::Serialize;
+use shared::metrics::Confusion;
+use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
+use shared::text::{ColumnChoice, Columns, Dataset, RawText, Table};
+
+use super::{Client, system_rng, text_pair};
+use crate::error::ClientError;
+use crate::events::Event;
+use crate::file::ChosenColumns;
+use crate::job::{Command, Job, Labelled};
+use crate::options::{TrainOptions, UploadDtype};
+use crate::pipeline::TextPair;
+use crate::transport::Transport;
+
+/// A job whose adapter predicts.
+#[derive(Debug)]
+pub(super) struct Trained<T> {
+    job: Job<T>,
+    labels: Vec<String>,
+    class_counts: Vec<usize>,
+    sent_as: SentAs,
+}
+
+/// What fixes an upload: under other options the examples have to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct SentAs {
+    dtype: UploadDtype,
+    validation_share: f64,
+}
+
+impl From<&TrainOptions> for SentAs {
+    fn from(options: &TrainOptions) -> Self {
+        Self {
+            dtype: options.dtype,
+            validation_share: options.validation_share,
+        }
+    }
+}
+
+/// An answer for one text.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// The most probable class.
+    pub label: String,
+    /// All classes.
+    pub probabilities: Vec<ClassProbability>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({} classes)", self.probabilities.len())
+    }
+}
+
+/// A class and its probability.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct ClassProbability {
+    /// As in the file.
+    pub label: String,
+    /// 0 to 1.
+    pub probability: f32,
+}
+
+/// How well the adapter does on a file that it was not trained on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Texts that were classified.
+    pub examples: usize,
+    /// Rows that were left out, those with an unknown label among them.
+    pub bad_rows_total: usize,
+    /// 0 to 1.
+    pub accuracy: f32,
+    /// 0 to 1.
+    pub macro_f1: f32,
+    /// `confusion[truth * n_classes + answer]`
+    pub confusion: Vec<u32>,
+}
+
+impl<T: Transport> Trained<T> {
+    /// Whether a run with these options can use what was sent.
+    fn serves(&self, options: &TrainOptions) -> bool {
+        *self.job.adapter() == options.adapter() && self.sent_as == options.into()
+    }
+}
+
+impl<T: Transport> Client<T> {
+    /// Releases the file, trains, and keeps the connection for predictions.
+    ///
+    /// `connect` opens a transport when one is needed: a second run with the same adapter settings
+    /// uses the first one's and sends no example again.
+    ///
+    /// # Errors
+    ///
+    /// When there is no file, the server refuses, the connection ends, or the person stops during
+    /// the upload.
+    pub async fn train<F: Future<Output = Result<T, ClientError>>>(
+        &mut self,
+        connect: impl FnOnce() -> F,
+        options: &TrainOptions,
+        commands: &mut UnboundedReceiver<Command>,
+        mut on_event: impl FnMut(Event),
+    ) -> Result<TrainDone, ClientError> {
+        check(options)?;
+        let trained = match self.trained.take() {
+            Some(trained) if trained.serves(options) => trained,
+            other => {
+                if let Some(other) = other {
+                    other.job.goodbye().await;
+                }
+                self.upload(connect().await?, options, commands, &mut on_event)
+                    .await?
+            }
+        };
+        let trained = self.trained.insert(trained);
+        let settings = options.settings(&trained.class_counts);
+        let done = trained.job.train(settings, commands, &mut on_event).await;
+        if done.is_err() {
+            self.trained = None;
+        }
+        done
+    }
+
+    /// Opens a session and releases the file into it, in an order that tells nothing of the file's.
+    async fn upload(
+        &mut self,
+        transport: T,
+        options: &TrainOptions,
+        commands: &mut UnboundedReceiver<Command>,
+        on_event: impl FnMut(Event),
+    ) -> Result<Trained<T>, ClientError> {
+        let dataset = self.dataset()?;
+        let labels = dataset.labels().to_vec();
+        let mut rng = system_rng()?;
+        let (train, validation) = dataset.split(options.validation_share, &mut rng);
+        let hello = Hello {
+            protocol_version: PROTOCOL_VERSION,
+            model_id: self.catalogue.model_id.clone(),
+            bottom_sha256: self.bottom_sha256,
+            cut: u32::try_from(self.cut()).unwrap_or(u32::MAX),
+            n_classes: u32::try_from(labels.len()).unwrap_or(u32::MAX),
+            adapter: options.adapter(),
+        };
+        let traffic = Rc::clone(&self.traffic);
+        let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
+        let mut examples = labelled(dataset, &train, &validation);
+        examples.shuffle(&mut rng);
+        job.upload(&self.pipeline, &examples, commands, on_event)
+            .await?;
+        let class_counts = class_counts(dataset, &train);
+        Ok(Trained {
+            job,
+            labels,
+            class_counts,
+            sent_as: options.into(),
+        })
+    }
+
+    /// Classifies texts with the adapter of the last run.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was trained, a text has no token, or the connection ends.
+    pub async fn predict(
+        &mut self,
+        texts: &[(RawText, Option<RawText>)],
+    ) -> Result<Vec<Answer>, ClientError> {
+        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let texts: Vec<_> = texts
+            .iter()
+            .map(|(text, pair)| TextPair {
+                text,
+                pair: pair.as_ref(),
+            })
+            .collect();
+        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
+        let answers = probabilities.chunks_exact(trained.labels.len());
+        Ok(answers
+            .map(|classes| answer(&trained.labels, classes))
+            .collect())
+    }
+
+    /// Classifies a second labelled file with the adapter of the last run and counts the right
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was trained, the file has no row with a label of the first, or the connection
+    /// ends.
+    pub async fn evaluate(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        chosen: &ChosenColumns,
+    ) -> Result<Evaluation, ClientError> {
+        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let table = Table::read(name, bytes)?;
+        let choice = ColumnChoice {
+            text: chosen.text.as_deref(),
+            pair: chosen.pair.as_deref(),
+            label: chosen.label.as_deref(),
+        };
+        let columns = Columns::choose(&table, &choice)?;
+        let dataset = Dataset::with_labels(&table, &columns, &trained.labels)?;
+        let texts: Vec<_> = dataset.examples().iter().map(text_pair).collect();
+        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
+        let answers = probabilities.chunks_exact(trained.labels.len());
+        let mut confusion = Confusion::new(trained.labels.len());
+        for (example, answer) in dataset.examples().iter().zip(answers) {
+            confusion.add(example.label as usize, best_class(answer).unwrap_or(0));
+        }
+        Ok(Evaluation {
+            examples: texts.len(),
+            bad_rows_total: dataset.report().bad_rows.total(),
+            accuracy: confusion.accuracy(),
+            macro_f1: confusion.macro_f1(),
+            confusion: confusion.counts().to_vec(),
+        })
+    }
+
+    /// Ends the session at the server, which deletes what it stored for it.
+    pub async fn goodbye(mut self) {
+        if let Some(trained) = self.trained.take() {
+            trained.job.goodbye().await;
+        }
+    }
+}
+
+const NOTHING_TRAINED: ClientError = ClientError::NotYet("train first; nothing can predict yet");
+
+fn check(options: &TrainOptions) -> Result<(), ClientError> {
+    if (0.0..=0.9).contains(&options.validation_share) {
+        Ok(())
+    } else {
+        let problem = "a share from 0 to 0.9 is possible".to_owned();
+        Err(ClientError::Option {
+            name: "validation share",
+            problem,
+        })
+    }
+}
+
+fn labelled<'a>(dataset: &'a Dataset, train: &[usize], validation: &[usize]) -> Vec<Labelled<'a>> {
+    let of = |index: &usize, split| {
+        let example = &dataset.examples()[*index];
+        Labelled {
+            text: text_pair(example),
+            split,
+            label: example.label,
+        }
+    };
+    let train = train.iter().map(|index| of(index, Split::Train));
+    train
+        .chain(validation.iter().map(|index| of(index, Split::Validation)))
+        .collect()
+}
+
+fn class_counts(dataset: &Dataset, train: &[usize]) -> Vec<usize> {
+    let mut counts = vec![0; dataset.labels().len()];
+    for index in train {
+        counts[dataset.examples()[*index].label as usize] += 1;
+    }
+    counts
+}
+
+/// The most probable class; none where there is no class.
+fn best_class(probabilities: &[f32]) -> Option<usize> {
+    let classes = probabilities.iter().enumerate();
+    classes
+        .max_by(|a, b| a.1.total_cmp(b.1))
+        .map(|(class, _)| class)
+}
+
+fn answer(labels: &[String], probabilities: &[f32]) -> Answer {
+    let class = |(label, probability): (&String, &f32)| ClassProbability {
+        label: label.clone(),
+        probability: *probability,
+    };
+    Answer {
+        label: best_class(probabilities)
+            .map(|class| labels[class].clone())
+            .unwrap_or_default(),
+        probabilities: labels.iter().zip(probabilities).map(class).collect(),
+    }
+}
