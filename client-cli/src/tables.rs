@@ -233,10 +233,10 @@ mod tests {
     #[test]
     fn rows_stand_under_their_header() {
         assert_eq!(
-            validation_row(150, 0.69314, 0.875, 0.5, true),
-            "   150  0.6931    87.5 %     0.500  best\n"
+            validation_row(150, 0.42514, 0.875, 0.5, true),
+            "   150  0.4251    87.5 %     0.500  best\n"
         );
-        let plain = validation_row(150, 0.69314, 0.875, 0.5, false);
+        let plain = validation_row(150, 0.42514, 0.875, 0.5, false);
         assert_eq!(plain.len(), VALIDATION_HEADER.len());
     }
 

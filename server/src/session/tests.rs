@@ -250,7 +250,8 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
 
 #[test]
 fn a_hello_that_disagrees_ends_at_the_door() {
-    let cases: [(fn(&mut Hello), RefusalCode); 5] = [
+    type Spoil = fn(&mut Hello);
+    let cases: [(Spoil, RefusalCode); 5] = [
         (
             |hello| hello.protocol_version = 2,
             RefusalCode::WrongVersion,
