@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`assets`] | where models and fixtures are |
 //! | [`test_server`] | the real daemon in this process, with directories of its own |
-//! | [`reference`] | tensors computed by PyTorch, and our models on the same weights |
+//! | [`mod@reference`] | tensors computed by PyTorch, and our models on the same weights |
 //! | [`raw_client`] | frames over a real WebSocket, without the client's good manners |
 //! | [`http`] | requests over a real socket, as they are written |
 //! | [`log`] | everything that the daemon logs, at the finest level |

@@ -56,7 +56,7 @@ impl TopModel {
 
     /// Class scores of a padded batch.
     ///
-    /// Only what the head reads is computed in the last block: see [`Block::forward_first`].
+    /// Only what the head reads is computed in the last block: see `Block::forward_first`.
     ///
     /// # Shapes
     ///

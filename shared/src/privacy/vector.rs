@@ -6,7 +6,7 @@ use super::eta::{Eta, PrivacyError};
 use super::noise;
 use crate::model::{BottomModel, CutActivations, TokenBatch};
 
-/// `M(h) = clip(h) + z` for every real position, [CLS] and [SEP] included.
+/// `M(h) = clip(h) + z` for every real position, `[CLS]` and `[SEP]` included.
 ///
 /// # Guarantee
 ///

@@ -58,7 +58,7 @@ impl Secrets {
     ///
     /// # Panics
     ///
-    /// When it is shorter than [`KEY_BYTES`].
+    /// When it is shorter than `KEY_BYTES`.
     pub fn add_text(&mut self, name: &str, text: &str) {
         let text = text.to_ascii_lowercase();
         let utf16 = || text.encode_utf16();
