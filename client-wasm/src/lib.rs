@@ -9,7 +9,7 @@
 //! | [`preview`] | what the server would see |
 //! | [`transport`] | bytes: WebSocket in the browser, WebSocket natively, memory in tests |
 //! | [`device`] | WebGPU or the CPU |
-//! | [`file`] | a file of labelled texts, and what is wrong with it |
+//! | [`mod@file`] | a file of labelled texts, and what is wrong with it |
 //! | [`artifacts`] | the bottom, its tokenizer and configuration: fetched and verified |
 //! | [`client`] | all of it together: what the page and the command line call |
 //! | [`options`], [`events`], [`error`] | what goes in, what comes out, what goes wrong |
