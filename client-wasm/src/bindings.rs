@@ -193,6 +193,7 @@ fn from_js<V: DeserializeOwned>(value: &JsValue) -> Result<V, JsValue> {
     serde_json::from_str(&json).map_err(|error| unusable(error.to_string()))
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn to_error(error: ClientError) -> JsValue {
     let js = Error::new(&error.to_string());
     js.set_name(error.name());
