@@ -31,6 +31,17 @@ pub struct ChosenColumns {
     pub label: Option<String>,
 }
 
+impl ChosenColumns {
+    /// The choice as the reader of tables takes it.
+    pub fn as_choice(&self) -> ColumnChoice<'_> {
+        ColumnChoice {
+            text: self.text.as_deref(),
+            pair: self.pair.as_deref(),
+            label: self.label.as_deref(),
+        }
+    }
+}
+
 /// A file as its owner sees it. Holds private text; stays on the device that made it.
 #[derive(Clone, PartialEq, Serialize)]
 pub struct FileReport {
@@ -113,12 +124,7 @@ impl LabelledFile {
     ///
     /// When there is no such column.
     pub fn choose(&mut self, chosen: &ChosenColumns) -> Result<(), ClientError> {
-        let choice = ColumnChoice {
-            text: chosen.text.as_deref(),
-            pair: chosen.pair.as_deref(),
-            label: chosen.label.as_deref(),
-        };
-        self.columns = Columns::choose(&self.table, &choice)?;
+        self.columns = Columns::choose(&self.table, &chosen.as_choice())?;
         self.dataset = Dataset::from_table(&self.table, &self.columns, &DatasetLimits::default());
         Ok(())
     }

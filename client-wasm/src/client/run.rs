@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use serde::Serialize;
 use shared::metrics::Confusion;
 use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
-use shared::text::{ColumnChoice, Columns, Dataset, RawText, Table};
+use shared::text::{Columns, Dataset, RawText, Table};
 
 use super::{Client, system_rng, text_pair};
 use crate::error::ClientError;
@@ -200,12 +200,7 @@ impl<T: Transport> Client<T> {
     ) -> Result<Evaluation, ClientError> {
         let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
         let table = Table::read(name, bytes)?;
-        let choice = ColumnChoice {
-            text: chosen.text.as_deref(),
-            pair: chosen.pair.as_deref(),
-            label: chosen.label.as_deref(),
-        };
-        let columns = Columns::choose(&table, &choice)?;
+        let columns = Columns::choose(&table, &chosen.as_choice())?;
         let dataset = Dataset::with_labels(&table, &columns, &trained.labels)?;
         let texts: Vec<_> = dataset.examples().iter().map(text_pair).collect();
         let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
