@@ -91,13 +91,18 @@ function changeSettings(settings) {
   else if (protect) controller.setPrivacy(wantedFrom(settings, state.mechanisms));
 }
 
+/** @param {import("./contract.js").PrivacyWanted} wanted */
+function changePrivacy(wanted) {
+  if (JSON.stringify(wanted) !== JSON.stringify(state.wanted)) controller.setPrivacy(wanted);
+}
+
 /** What the elements may ask for. @type {Record<string, (value: any) => void>} */
 const ACTIONS = {
   connect: () => controller.connect(),
   start_over: () => controller.startOver(),
   open_file: (file) => controller.openFile(file),
   choose_columns: (columns) => controller.chooseColumns(columns),
-  set_privacy: (wanted) => controller.setPrivacy(wanted),
+  set_privacy: (change) => changePrivacy({ ...state.wanted, ...change }),
   settings: (change) => changeSettings({ ...state.settings, ...change }),
   measure: () => controller.measure(),
   stop_measuring: () => controller.stopReading(),

@@ -178,8 +178,9 @@ function connectStarted(state) {
  */
 function connected(state, { catalogue, mechanisms }) {
   const next = { ...state, phase: /** @type {Phase} */ ("ready"), catalogue, mechanisms };
-  const known = mechanismOf(mechanisms, state.wanted.mechanism) !== null;
-  const wanted = known ? state.wanted : wantedFrom(state.settings, mechanisms);
+  const entry = mechanismOf(mechanisms, state.wanted.mechanism);
+  const kept = entry !== null && entry.level !== "";
+  const wanted = kept ? state.wanted : wantedFrom(state.settings, mechanisms);
   return { ...privacyWanted(next, wanted), loadingStage: null };
 }
 
@@ -247,7 +248,9 @@ function privacyWanted(state, wanted) {
  */
 function callFailed(state, event) {
   const next = failed(state, event.place, event.name, event.sentence);
-  return event.place === "train" && isBusy(next.phase) ? { ...next, phase: "privacy" } : next;
+  if (event.place !== "train" || !isBusy(next.phase)) return next;
+  const begun = next.run !== null && (next.run.upload !== null || next.run.stepsTotal > 0);
+  return { ...next, phase: "privacy", run: begun ? next.run : null };
 }
 
 /**

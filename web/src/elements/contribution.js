@@ -56,7 +56,7 @@ class ContributionForm extends View {
     this.fields = h(
       "fieldset",
       { class: "bare" },
-      h("legend", {}, "Less noise for words that matter"),
+      h("legend", { class: "sr-only" }, "Less noise for words that matter"),
       h(
         "p",
         { class: "hint" },
@@ -74,7 +74,14 @@ class ContributionForm extends View {
       this.why,
       this.table,
     );
-    this.append(this.fields, this.words);
+    this.chosenName = h("span", { class: "summary-hint" });
+    this.choice = h(
+      "details",
+      { "data-testid": "contribution" },
+      h("summary", {}, "Less noise for words that matter", this.chosenName),
+      this.fields,
+    );
+    this.append(this.choice, this.words);
   }
 
   buildExpert() {
@@ -121,31 +128,30 @@ class ContributionForm extends View {
 
   /** @param {boolean} moved whether another reading was chosen, to which the parameter means something else */
   send(moved) {
-    const before = /** @type {import("../contract.js").PrivacyWanted} */ (this.wanted);
     const reading = /** @type {any[]} */ (this.radios).find((radio) => radio.checked)?.value;
     const parameter = this.parameter.value === "" || moved ? null : Number(this.parameter.value);
     const contribution =
       reading === "off"
         ? NO_CONTRIBUTION
         : { reading, parameter, label_dependent: this.dependent.checked };
-    this.ask("set_privacy", { ...before, contribution });
+    this.ask("set_privacy", { contribution });
   }
 
   /** @param {import("../initial.js").State} state */
   render({ wanted, mechanisms, privacy, released, phase }) {
     const entry = mechanismOf(mechanisms, wanted.mechanism);
     this.fields.disabled = released || isBusy(phase) || phase === "error" || phase === "loading";
-    show(this.fields, entry?.takes_contribution === true);
+    show(this.choice, entry?.takes_contribution === true);
     const { reading, parameter, label_dependent } = wanted.contribution;
     if (this.changed("wanted", wanted)) {
-      this.wanted = wanted;
       for (const radio of /** @type {any[]} */ (this.radios))
         radio.checked = radio.value === reading;
       this.parameter.value = parameter === null ? "" : String(parameter);
       this.dependent.checked = label_dependent;
     }
-    const name = READINGS.find(({ id }) => id === reading)?.parameter ?? "";
-    setText(this.parameterName, name);
+    const chosen = READINGS.find(({ id }) => id === reading);
+    setText(this.chosenName, `: ${(chosen?.name ?? reading).toLowerCase()}`);
+    setText(this.parameterName, chosen?.parameter ?? "");
     show(this.expert, reading !== "off");
     // While it is calculated anew, the words that were there stay: nothing jumps.
     if (privacy === null) return;
@@ -169,16 +175,23 @@ function useOf(entry, spared) {
 
 /** @param {ContributingWord[]} words @param {boolean} spared */
 function wordTable(words, spared) {
-  const head = ["Word", "Speaks for", "Importance", "Count", ...(spared ? ["Noise"] : [])];
+  const text = { scope: "col", class: "cell-text" };
+  const head = [
+    h("th", text, "Word"),
+    h("th", text, "Speaks for"),
+    spared ? h("th", text, "Noise") : null,
+    h("th", { scope: "col" }, "Importance"),
+    h("th", { scope: "col" }, "Count"),
+  ];
   const rows = words.map(({ text, label, importance, count, factor }) =>
     h(
       "tr",
       {},
       h("th", { scope: "row" }, text),
       h("td", { class: "cell-text" }, label),
+      spared ? h("td", { class: "cell-text" }, noiseOf(factor)) : null,
       h("td", {}, decimal(importance)),
       h("td", {}, number(count)),
-      spared ? h("td", {}, noiseOf(factor)) : null,
     ),
   );
   return h(
@@ -189,18 +202,13 @@ function wordTable(words, spared) {
       role: "region",
       "aria-label": "The words that matter",
     },
-    h(
-      "table",
-      {},
-      h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, ...rows),
-    ),
+    h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)),
   );
 }
 
 /** @param {number|null} factor of eta: noise is as long as one by it */
 function noiseOf(factor) {
-  if (factor === null) return "none, leaves as it is";
+  if (factor === null) return "none: stays as it is";
   return factor === 1 ? "as the others" : `× ${decimal(1 / factor)}`;
 }
 

@@ -93,11 +93,10 @@ class Predict extends View {
     setText(this.pairName, `Second text (${pairColumn})`);
     show(this.pairField, paired);
     this.pair.required = paired;
-    const size = paired ? "One pair at a time." : `At most ${PREDICT_LINES_MAX} lines.`;
-    setText(
-      this.hint,
-      `${size} It is protected in this tab in the same way before anything is sent.`,
-    );
+    const size = paired
+      ? "One pair at a time. It is"
+      : `At most ${PREDICT_LINES_MAX} lines. They are`;
+    setText(this.hint, `${size} protected in this tab in the same way before anything is sent.`);
   }
 }
 

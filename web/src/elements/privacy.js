@@ -113,20 +113,18 @@ class PrivacyForm extends View {
 
   send() {
     window.clearTimeout(this.timer);
-    const before = /** @type {import("../contract.js").PrivacyWanted} */ (this.wanted);
-    const entry = mechanismOf(this.table ?? [], this.chosen() ?? before.mechanism);
+    const entry = mechanismOf(this.table ?? [], this.chosen());
     if (entry === null) return;
-    const moved = entry.name !== before.mechanism;
+    const moved = entry.name !== this.wanted?.mechanism;
     const eta = Number(this.eta.value);
     // An eta means something else to another mechanism, or nothing.
     const byEta = !moved && entry.level !== "" && this.eta.value !== "" && eta > 0;
-    const wanted = {
+    this.ask("set_privacy", {
       mechanism: entry.name,
       protection: entry.level === "" || byEta ? null : Number(this.slider.value) / 100,
       eta: byEta ? eta : null,
-      contribution: entry.takes_contribution ? before.contribution : NO_CONTRIBUTION,
-    };
-    if (JSON.stringify(wanted) !== JSON.stringify(before)) this.ask("set_privacy", wanted);
+      ...(entry.takes_contribution ? {} : { contribution: NO_CONTRIBUTION }),
+    });
   }
 
   chosen() {

@@ -93,8 +93,12 @@ class PrivacyReading extends View {
     const held = isBusy(phase) || phase === "error" || phase === "loading";
     this.start.disabled = held || privacy === null;
     setText(this.start, result === null ? "Measure on my data" : "Measure again");
+    const focused = document.activeElement;
     show(this.start, !pending);
     show(this.stop, pending);
+    // One button takes the place of the other, and the focus with it.
+    if (pending && focused === this.start) this.stop.focus();
+    else if (!pending && focused === this.stop) this.start.focus();
     this.stop.disabled = stopping;
     setText(this.stop, stopping ? "Stopping …" : "Stop measuring");
     this.renderProgress(reading);

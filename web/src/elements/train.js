@@ -53,8 +53,13 @@ class TrainForm extends View {
         this.buildBottom(),
       ),
     );
-    this.leavesRows = h("tbody", {});
-    this.leaves = leavesTable(this.leavesRows);
+    this.leavesList = h("ul", { class: "leaves" });
+    this.leaves = h(
+      "details",
+      { "data-testid": "leaves" },
+      h("summary", {}, "What leaves this tab"),
+      this.leavesList,
+    );
     this.again = h(
       "p",
       { class: "box box-warning" },
@@ -138,8 +143,18 @@ class TrainForm extends View {
   }
 
   choose() {
-    const labels = /** @type {any[]} */ (this.places).find((radio) => radio.checked)?.value;
-    this.ask("choose_training", { labels, bottom: this.bottom.checked ? "lora" : "frozen" });
+    this.ask("choose_training", this.chosen());
+  }
+
+  /** @returns {import("../initial.js").TrainChoice} */
+  chosen() {
+    const isClient = /** @type {any[]} */ (this.places).some(
+      (radio) => radio.checked && radio.value === "client",
+    );
+    return {
+      labels: isClient ? "client" : "server",
+      bottom: this.bottom.checked ? "lora" : "frozen",
+    };
   }
 
   /** @param {NumberField} field */
@@ -175,9 +190,9 @@ class TrainForm extends View {
     for (const [id, input] of Object.entries(/** @type {any} */ (this.inputs))) {
       values[id] = input.type === "number" ? Number(input.value) : input.value;
     }
-    const { labels, bottom } = /** @type {import("../initial.js").TrainChoice} */ (this.chosen);
-    const label_noise = labels === "client" ? values.label_noise : 0;
-    return { ...values, labels, bottom, label_noise };
+    const choice = this.chosen();
+    const label_noise = choice.labels === "client" ? values.label_noise : 0;
+    return { ...values, ...choice, label_noise };
   }
 
   /** @param {import("../initial.js").State} state */
@@ -206,36 +221,20 @@ class TrainForm extends View {
 
   /** @param {import("../initial.js").TrainChoice} choice */
   renderChoice(choice) {
-    this.chosen = choice;
     for (const radio of /** @type {any[]} */ (this.places))
       radio.checked = radio.value === choice.labels;
     this.bottom.checked = choice.bottom === "lora";
-    const rows = leaving(choice).map(({ what, leaves, how }) =>
+    const items = leaving(choice).map(({ what, leaves, how }) =>
       h(
-        "tr",
+        "li",
         { "data-leaves": leaves },
-        h("th", { scope: "row" }, what),
-        h("td", { class: "leaves" }, leaves),
-        h("td", { class: "cell-text" }, how),
+        h("span", { class: "tag" }, leaves),
+        h("span", {}, what),
+        h("span", { class: "hint" }, how),
       ),
     );
-    this.leavesRows.replaceChildren(...rows);
+    this.leavesList.replaceChildren(...items);
   }
-}
-
-/** @param {Node} rows */
-function leavesTable(rows) {
-  const head = ["What", "Leaves?", "How"].map((name) => h("th", { scope: "col" }, name));
-  return h(
-    "details",
-    { "data-testid": "leaves" },
-    h("summary", {}, "What leaves this tab"),
-    h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "What leaves this tab" },
-      h("table", { class: "prose" }, h("thead", {}, h("tr", {}, ...head)), rows),
-    ),
-  );
 }
 
 customElements.define("cl-train", TrainForm);
