@@ -75,7 +75,7 @@ class PrivacyReading extends View {
       h(
         "p",
         { class: "hint" },
-        "Two attackers try it here, on a part of your own texts. Nothing is sent.",
+        "Attacks are tried in this tab, on a part of your own texts. Nothing is sent.",
       ),
       this.running,
       h("div", { class: "buttons" }, this.start, this.stop),
@@ -99,7 +99,8 @@ class PrivacyReading extends View {
     // One button takes the place of the other, and the focus with it.
     if (pending && focused === this.start) this.stop.focus();
     else if (!pending && focused === this.stop) this.start.focus();
-    this.stop.disabled = stopping;
+    // A button that is disabled loses the focus, so it is only said.
+    this.stop.setAttribute("aria-disabled", String(stopping));
     setText(this.stop, stopping ? "Stopping …" : "Stop measuring");
     this.renderProgress(reading);
     const note = noteOf(state);
@@ -144,7 +145,7 @@ class PrivacyReading extends View {
     );
     setText(
       this.limits,
-      `Measured on ${count(result.tokens, "token")} of ${count(result.examples, "text")}. The first attacker takes the nearest word for each place. Neither looks at the words around it: one who does, or who trains on other text first, can read more. Take this as the least that can be read.`,
+      `Measured on ${count(result.tokens, "token")} of ${count(result.examples, "text")}. The simple attacker takes the nearest word for each place. None here looks at the words around it: one who does, or who trains on other text first, can read more. Take this as the least that can be read.`,
     );
     this.survivors.replaceChildren(...survivorsOf(result.survivors));
     show(this.figures, result.points.length > 1);
