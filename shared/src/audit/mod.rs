@@ -1,0 +1,18 @@
+//! The audit: attacks on what a client releases, and the scores that say what they recovered.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`attack`] | what an attacker has ([`Attacker`]), sees ([`Released`]) and says ([`Guesses`]) |
+//! | [`attacks`] | the attacks, one file each, and the table [`ATTACKS`] |
+//!
+//! An attack never sees the [`Truth`]: only the scorer does. Source: method.md, section 4. Nothing
+//! here sends anything, and nothing here draws its own randomness: seeds come in.
+
+pub mod attack;
+pub mod attacks;
+
+pub use attack::{
+    Attack, Attacker, AuditError, Guesses, NoiseLaw, Pending, Released, Simulator, TOP, TokenEta,
+    Truth,
+};
+pub use attacks::ATTACKS;
