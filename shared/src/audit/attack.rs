@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 
-use crate::model::{BottomModel, CutActivations, DeviceFailed, ModelError};
+use crate::model::{BottomModel, CutActivations, DeviceFailed, ModelError, TopModel};
 use crate::privacy::PrivacyError;
 use crate::text::{TextError, TokenIds};
 
@@ -140,6 +140,8 @@ pub trait Simulator {
 pub struct Attacker<'a> {
     /// The client's part of the model, with its weights.
     pub bottom: &'a BottomModel,
+    /// The blocks behind the cut, on the device of the bottom; a server that attacks owns them.
+    pub top: Option<&'a TopModel>,
     /// Tokens that no text consists of.
     pub special_ids: &'a [u32],
     /// Text that never overlaps the evaluated examples.
