@@ -64,7 +64,11 @@ fn ratio(part: u32, whole: u32) -> f32 {
 /// `(sum of the ranks of the positives - P (P + 1) / 2) / (P N)`, equal scores sharing the mean of
 /// their ranks. Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947), page 50.
 pub fn roc_auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
-    let mut order: Vec<(f32, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
+    let mut order: Vec<(f32, bool)> = scores
+        .iter()
+        .copied()
+        .zip(positive.iter().copied())
+        .collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = order.iter().filter(|(_, positive)| *positive).count() as f64;
     let negatives = order.len() as f64 - positives;
@@ -113,7 +117,11 @@ mod tests {
 
     #[test]
     fn macro_auc_is_the_mean_over_the_classes_that_occur() {
-        let scores = [vec![3.0, 0.0, 0.0], vec![2.0, 1.0, 0.0], vec![1.0, 0.0, 0.0]];
+        let scores = [
+            vec![3.0, 0.0, 0.0],
+            vec![2.0, 1.0, 0.0],
+            vec![1.0, 0.0, 0.0],
+        ];
         // Class 0 (first and last example): (3 > 2), (1 < 2): 0.5. Class 1: above both: 1.
         assert_eq!(macro_roc_auc(&scores, &[0, 1, 0]), Some(0.75));
         assert_eq!(macro_roc_auc(&scores, &[0, 0, 0]), None);

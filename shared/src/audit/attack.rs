@@ -3,8 +3,10 @@
 use std::fmt;
 use std::pin::Pin;
 
-use crate::model::{BottomModel, CutActivations, DeviceFailed, ModelError, TopModel};
+use super::released::Released;
+use crate::model::{BottomModel, DeviceFailed, ModelError, TopModel};
 use crate::privacy::PrivacyError;
+use crate::protocol::tensor::TensorError;
 use crate::text::{TextError, TokenIds};
 
 /// Guesses of one row that count for the top-5 rate; a longer list is cut.
@@ -12,68 +14,6 @@ pub const TOP: usize = 5;
 
 /// What an attack or a simulator will have computed.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AuditError>> + 'a>>;
-
-/// What the server holds after an upload, and all that an attack sees of the evaluated examples.
-#[derive(Clone, PartialEq)]
-pub struct Released {
-    /// As they arrived. Rows correspond to positions of the text only if
-    /// [`Simulator::keeps_positions`].
-    pub activations: CutActivations,
-    /// The same examples, observed again; empty where each was observed once.
-    pub repeats: Vec<CutActivations>,
-    /// The tokens that the bottom was given, where the mechanism works on tokens: a server with
-    /// the same frozen bottom can compute them from the activations, so the attacker is granted
-    /// them, whatever the cut. One row of the activations each.
-    pub sanitized: Option<Vec<TokenIds>>,
-    /// Gradients of each example that the server saw, `[examples, any width]`, where the protocol
-    /// has such.
-    pub gradients: Option<Vec<Vec<f32>>>,
-}
-
-impl fmt::Debug for Released {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Released({:?})", self.activations)
-    }
-}
-
-impl Released {
-    /// One observation of some examples.
-    pub fn new(activations: CutActivations) -> Self {
-        Self {
-            activations,
-            repeats: Vec::new(),
-            sanitized: None,
-            gradients: None,
-        }
-    }
-
-    /// Adds the tokens that the bottom was given.
-    #[must_use]
-    pub fn with_sanitized(self, sanitized: Option<Vec<TokenIds>>) -> Self {
-        Self { sanitized, ..self }
-    }
-
-    /// Number of examples.
-    pub fn len(&self) -> usize {
-        self.activations.seq_lengths().len()
-    }
-
-    /// Whether there is no example.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The activations of each example, `[rows of the example, d_model]`, row-major.
-    pub fn examples(&self) -> impl Iterator<Item = &[f32]> {
-        let d_model = self.activations.d_model();
-        let mut rest = self.activations.values();
-        self.activations.seq_lengths().iter().map(move |length| {
-            let (example, behind) = rest.split_at(usize::from(*length) * d_model);
-            rest = behind;
-            example
-        })
-    }
-}
 
 /// Eta of each token. Contributing tokens may have more.
 #[derive(Debug, Clone, PartialEq)]
@@ -190,6 +130,9 @@ impl fmt::Debug for Truth<'_> {
 }
 
 /// What an attack says of the evaluated examples, in their order.
+///
+/// The list may be shorter than the examples: a slow attack tries the first ones only, and is
+/// scored on those.
 #[derive(Clone, PartialEq)]
 pub enum Guesses {
     /// Of each example and each of its released rows the tokens that it may have been, best first,
@@ -267,6 +210,9 @@ pub enum AuditError {
     /// The mechanism failed.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// The activations cannot be written or read as they are sent.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
     /// The tokens do not fit together.
     #[error(transparent)]
     Text(#[from] TextError),

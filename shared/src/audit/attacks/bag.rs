@@ -6,9 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::audit::learned::features::Features;
 use crate::audit::learned::loss::binary_cross_entropy;
-use crate::audit::learned::public::{
-    PublicRelease, held, release_flops_of_a_row, tokens_behind,
-};
+use crate::audit::learned::public::{PublicRelease, held, release_flops_of_a_row, tokens_behind};
 use crate::audit::learned::readout::{Hidden, Readout};
 use crate::audit::learned::training::{Chunk, Descent, LEARNING_RATE, Plan};
 use crate::audit::learned::vocabulary::PublicVocabulary;
@@ -115,13 +113,16 @@ impl Network {
             let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
             let features = Features::pooled(drawn.released());
             pooled.extend(features.rows().map(<[f32]>::to_vec));
-            sets.extend(drawn.examples().map(|(text, _)| held(text, &self.vocabulary)));
+            sets.extend(
+                drawn
+                    .examples()
+                    .map(|(text, _)| held(text, &self.vocabulary)),
+            );
             last = Some(drawn);
         }
         let pooled = Features::of_rows(&pooled);
         let hidden = 2 * 3 * 2 * self.d_model * D_HIDDEN;
-        let of_a_pass =
-            sets.len() as f64 * (self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64);
+        let of_a_pass = sets.len() as f64 * (self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64);
         let plan = Plan::within_budget(sets.len(), of_a_pass, EPOCHS_MAX);
         for chunk in plan.chunks(sets.len(), rng) {
             self.learn(&pooled, &sets, &chunk, attacker.progress)?;

@@ -206,7 +206,10 @@ mod tests {
 
     fn right(network: &Network) -> usize {
         let guesses = network.guess(&rows()).unwrap();
-        let right = guesses.iter().zip(100..).filter(|(guess, v)| guess[0] == *v);
+        let right = guesses
+            .iter()
+            .zip(100..)
+            .filter(|(guess, v)| guess[0] == *v);
         right.count()
     }
 

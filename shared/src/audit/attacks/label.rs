@@ -25,6 +25,13 @@ pub struct LabelInference {
     pub evidence: Evidence,
 }
 
+impl LabelInference {
+    /// One method on one kind of evidence.
+    pub const fn of(method: Method, evidence: Evidence) -> Self {
+        Self { method, evidence }
+    }
+}
+
 /// Known examples of the attacker, at most: as many as for attributes.
 const KNOWN_MAX: usize = 1000;
 
@@ -65,13 +72,11 @@ impl Attack for LabelInference {
         Box::pin(async move {
             let vectors = |released: &Released| match self.evidence {
                 Evidence::Activations => Ok(Features::pooled(released)),
-                Evidence::Gradients => released
-                    .gradients
-                    .as_deref()
-                    .map(Features::of_rows)
-                    .ok_or(AuditError::NotApplicable {
+                Evidence::Gradients => released.gradients.as_deref().map(Features::of_rows).ok_or(
+                    AuditError::NotApplicable {
                         reason: "the server receives no gradient of single examples",
-                    }),
+                    },
+                ),
             };
             let evaluated = vectors(observed)?;
             let known = KnownTexts::draw(attacker, KNOWN_MAX).await?;
@@ -187,14 +192,7 @@ mod tests {
                 vector
             })
             .collect();
-        label_leakage(
-            Evidence::Gradients,
-            &vectors,
-            &labels,
-            1,
-            &Device::flex(),
-        )
-        .unwrap()
+        label_leakage(Evidence::Gradients, &vectors, &labels, 1, &Device::flex()).unwrap()
     }
 
     fn auc(leaks: &[LabelLeak], method: Method) -> f64 {
@@ -208,7 +206,10 @@ mod tests {
         let leaks = leaks(|vector| vector.iter_mut().for_each(|value| *value *= 3.0));
         assert!(auc(&leaks, Method::Norm) > 0.99, "{leaks:?}");
         // The directions say nothing.
-        assert!((auc(&leaks, Method::Logistic) - 0.5).abs() < 0.1, "{leaks:?}");
+        assert!(
+            (auc(&leaks, Method::Logistic) - 0.5).abs() < 0.1,
+            "{leaks:?}"
+        );
     }
 
     #[test]

@@ -92,9 +92,7 @@ impl Batch {
 /// Indices of texts in groups of like length, so that little is padded, with at most
 /// [`BATCH_ROWS`] padded rows each, or one text that is longer. Texts without rows are in none.
 pub(crate) fn grouped(lengths: &[usize]) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..lengths.len())
-        .filter(|at| lengths[*at] > 0)
-        .collect();
+    let mut order: Vec<usize> = (0..lengths.len()).filter(|at| lengths[*at] > 0).collect();
     order.sort_by_key(|at| lengths[*at]);
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for at in order {
@@ -122,10 +120,7 @@ mod tests {
     #[test]
     fn rows_are_picked_by_example_and_place() {
         let batch = batch();
-        let picked = batch.pick(
-            batch.x().clone(),
-            &Selection::Rows(vec![(1, 0), (0, 1)]),
-        );
+        let picked = batch.pick(batch.x().clone(), &Selection::Rows(vec![(1, 0), (0, 1)]));
         assert_eq!(read(picked).unwrap(), [9.0, 8.0, 3.0, 6.0]);
         let all = Selection::Rows(vec![(0, 0), (0, 1), (1, 0)]);
         assert_eq!(batch.all_rows(), all);

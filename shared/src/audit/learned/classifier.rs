@@ -91,12 +91,7 @@ impl Classifier {
             Architecture::Linear => width,
             Architecture::Hidden(d_hidden) => d_hidden,
         };
-        matrices.push(normal(
-            [d_last, labelled.n_classes],
-            0.02,
-            &mut rng,
-            device,
-        ));
+        matrices.push(normal([d_last, labelled.n_classes], 0.02, &mut rng, device));
         matrices.push(Tensor::zeros([1, labelled.n_classes], device));
 
         let mut descent = Descent::new(LEARNING_RATE);
@@ -139,7 +134,10 @@ impl Classifier {
         let logits = logits(self.architecture, &self.matrices, x);
         let [_, n_classes] = logits.dims();
         let scores = read(logits)?;
-        Ok(scores.chunks_exact(n_classes).map(<[f32]>::to_vec).collect())
+        Ok(scores
+            .chunks_exact(n_classes)
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 }
 
@@ -215,13 +213,8 @@ mod tests {
             classes: &classes,
             n_classes: 1,
         };
-        let trained = Classifier::train(
-            labelled,
-            Architecture::Linear,
-            3,
-            &Device::flex(),
-            &|_| (),
-        );
+        let trained =
+            Classifier::train(labelled, Architecture::Linear, 3, &Device::flex(), &|_| ());
         assert!(matches!(trained, Err(AuditError::NotApplicable { .. })));
     }
 }

@@ -161,9 +161,9 @@ impl Descent {
         for ((parameter, gradient), state) in
             parameters.iter_mut().zip(gradients).zip(&mut self.states)
         {
-            let (updated, after) =
-                self.adamw
-                    .step(rate, parameter.clone(), gradient, state.take());
+            let (updated, after) = self
+                .adamw
+                .step(rate, parameter.clone(), gradient, state.take());
             *parameter = updated;
             *state = after;
         }
