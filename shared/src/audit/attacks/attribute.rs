@@ -90,3 +90,68 @@ impl KnownTexts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::FutureExt;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::audit::Simulator;
+    use crate::audit::learned::test_world::{Hiding, ORDINARY, World, text};
+    use crate::metrics::macro_roc_auc;
+    use crate::text::TokenIds;
+
+    /// Texts of six tokens; token 5 is in those of class 1 and in no other, at any place.
+    fn texts(count: usize, seed: u64) -> (Vec<TokenIds>, Vec<u32>) {
+        let mut rng = generator(seed, 0);
+        (0..count)
+            .map(|at| {
+                let class = at % 2;
+                let mut other = || (6 + rng.random_range(0..ORDINARY - 1)) % ORDINARY;
+                let mut tokens: Vec<u32> = (0..6).map(|_| other()).collect();
+                if class == 1 {
+                    tokens[rng.random_range(0..6)] = 5;
+                }
+                (text(tokens), class as u32)
+            })
+            .unzip()
+    }
+
+    fn auc(public_classes: impl Fn(&[u32]) -> Vec<u32>) -> f64 {
+        let world = World::new();
+        let client = Hiding {
+            bottom: &world.bottom,
+            share: 0.0,
+            keeps_positions: true,
+        };
+        let (public, classes) = texts(400, 1);
+        let known = public_classes(&classes);
+        let attacker = Attacker {
+            public_classes: Some(&known),
+            ..world.attacker(&public, &client)
+        };
+        let (private, truth) = texts(200, 2);
+        let observed = client.release(&private, 9).now_or_never().unwrap().unwrap();
+        let run = AttributeInference.run(&attacker, &observed).now_or_never();
+        let Guesses::Classes(scores) = run.unwrap().unwrap() else {
+            panic!("classes are expected");
+        };
+        macro_roc_auc(&scores, &truth).unwrap()
+    }
+
+    #[test]
+    fn an_attribute_that_one_token_tells_is_inferred() {
+        let auc = auc(<[u32]>::to_vec);
+        assert!(auc > 0.95, "{auc}");
+    }
+
+    /// The deviation of the AUC of 100 against 100 by chance is 0.041.
+    #[test]
+    fn what_the_texts_do_not_tell_stays_at_chance() {
+        let auc = auc(|classes| (0..classes.len()).map(|at| (at / 2 % 2) as u32).collect());
+        assert!((auc - 0.5).abs() < 0.17, "{auc}");
+    }
+}

@@ -219,7 +219,7 @@ mod tests {
         let (mut network, mut rng) = network();
         assert_eq!(right(&network), 0);
         let classes: Vec<u32> = (0..VOCABULARY as u32).collect();
-        let (texts, epochs) = (1, 300);
+        let (texts, epochs) = (1, 600);
         let plan = Plan { texts, epochs };
         for chunk in plan.chunks(1, &mut generator(1, 0)) {
             network

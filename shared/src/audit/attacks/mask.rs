@@ -276,11 +276,8 @@ fn factors(attacker: &Attacker<'_>, top: &TopModel, rng: &mut ChaCha8Rng) -> Ada
     let whole = Adapter::init(&lora, config, top, first_layer, 1, rng, device);
     let factors = whole.names().zip(whole.parameters().iter().cloned());
     let factors = factors.filter(|(name, _)| {
-        let (a, b) = (
-            matches!(name, ParameterName::LoraA { .. }),
-            matches!(name, ParameterName::LoraB { .. }),
-        );
-        a || b
+        use ParameterName::{LoraA, LoraB};
+        matches!(name, LoraA { .. } | LoraB { .. })
     });
     Adapter::from_parameters(&lora, factors)
 }
@@ -315,4 +312,107 @@ fn logits(
     let hidden = top.hidden(batch.x().clone(), batch.mask(), &adapter); // [batch, seq, d_model]
     let x = batch.pick(batch.x().clone(), selection);
     readout.logits(own, x, batch.pick(hidden, selection))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::FutureExt;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::audit::learned::test_world::{FIRST, Hiding, MASK, ORDINARY, World, recall, text};
+
+    /// Texts of a language in which token 2k follows 2k + 1 and the other way round: a hidden
+    /// token follows from any other and from its place.
+    fn texts(count: usize, seed: u64) -> Vec<TokenIds> {
+        let mut rng = generator(seed, 0);
+        (0..count)
+            .map(|_| {
+                let pair = rng.random_range(0..ORDINARY / 2);
+                text((0..8).map(|place| 2 * pair + place % 2))
+            })
+            .collect()
+    }
+
+    /// Unigrams say 1 in 16, an attack on single rows too: hidden rows differ by place only.
+    #[test]
+    fn hidden_tokens_are_recovered_from_their_context() {
+        let world = World::new();
+        let client = Hiding {
+            bottom: &world.bottom,
+            share: 0.3,
+            keeps_positions: true,
+        };
+        let public = texts(400, 1);
+        let attacker = world.attacker(&public, &client);
+        let private = texts(60, 2);
+        let observed = client_release(&client, &private);
+        let run = Infilling.run(&attacker, &observed);
+        let Guesses::Rows(guesses) = run.now_or_never().unwrap().unwrap() else {
+            panic!("positions are kept");
+        };
+        let (mut hidden, mut recovered) = (0, 0);
+        let sanitized = observed.sanitized.unwrap();
+        for ((text, seen), guesses) in private.iter().zip(&sanitized).zip(&guesses) {
+            for ((id, seen), guess) in text.ids().iter().zip(seen.ids()).zip(guesses) {
+                if *seen == MASK {
+                    hidden += 1;
+                    recovered += usize::from(guess[0] == *id);
+                }
+            }
+        }
+        let share = recovered as f64 / f64::from(hidden);
+        assert!(hidden > 100 && share > 0.5, "{recovered} of {hidden}");
+    }
+
+    /// Chance is 2 tokens of 16.
+    #[test]
+    fn without_positions_the_bag_is_recovered() {
+        let world = World::new();
+        let client = Hiding {
+            bottom: &world.bottom,
+            share: 0.5,
+            keeps_positions: false,
+        };
+        let public = texts(400, 1);
+        let attacker = world.attacker(&public, &client);
+        let private = texts(60, 2);
+        let observed = client_release(&client, &private);
+        let run = Infilling.run(&attacker, &observed);
+        let Guesses::Bags(guesses) = run.now_or_never().unwrap().unwrap() else {
+            panic!("positions are not kept");
+        };
+        assert!(
+            guesses.iter().all(|guess| guess.len() == 8),
+            "8 tokens each"
+        );
+        let best: Vec<Vec<u32>> = guesses.iter().map(|guess| guess[..2].to_vec()).collect();
+        let recall = recall(&private, &best);
+        assert!(recall > 0.8, "{recall}");
+    }
+
+    #[test]
+    fn without_the_model_the_attack_does_not_run() {
+        let world = World::new();
+        let client = Hiding {
+            bottom: &world.bottom,
+            share: 0.0,
+            keeps_positions: true,
+        };
+        let public = [text([FIRST])];
+        let attacker = Attacker {
+            top: None,
+            ..world.attacker(&public, &client)
+        };
+        let observed = client_release(&client, &public);
+        let result = Infilling.run(&attacker, &observed).now_or_never().unwrap();
+        assert!(matches!(result, Err(AuditError::NotApplicable { .. })));
+    }
+
+    fn client_release(client: &Hiding<'_>, texts: &[TokenIds]) -> Released {
+        use crate::audit::Simulator;
+        client.release(texts, 99).now_or_never().unwrap().unwrap()
+    }
 }

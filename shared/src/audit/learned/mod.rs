@@ -20,10 +20,12 @@ pub(crate) mod batch;
 pub(crate) mod classifier;
 pub(crate) mod cluster;
 pub(crate) mod features;
-pub mod label_scores;
+pub(crate) mod label_scores;
 pub(crate) mod loss;
 pub(crate) mod public;
 pub(crate) mod readout;
+#[cfg(test)]
+pub(crate) mod test_world;
 pub(crate) mod training;
 pub(crate) mod vocabulary;
 
