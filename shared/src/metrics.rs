@@ -1,4 +1,4 @@
-//! Accuracy, macro-F1 and the confusion matrix, from counts; AUC, from ranks.
+//! Accuracy, macro-F1 and the confusion matrix, from counts.
 
 /// How often each class was answered for each true class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,74 +58,9 @@ fn ratio(part: u32, whole: u32) -> f32 {
     }
 }
 
-/// The probability that a positive scores higher than a negative, ties counted half: the area under
-/// the ROC curve. `None` unless there are both.
-///
-/// `(sum of the ranks of the positives - P (P + 1) / 2) / (P N)`, equal scores sharing the mean of
-/// their ranks. Source: Mann and Whitney, Annals of Mathematical Statistics 18 (1947), page 50.
-pub fn roc_auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
-    let mut order: Vec<(f32, bool)> = scores
-        .iter()
-        .copied()
-        .zip(positive.iter().copied())
-        .collect();
-    order.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positives = order.iter().filter(|(_, positive)| *positive).count() as f64;
-    let negatives = order.len() as f64 - positives;
-    if positives == 0.0 || negatives == 0.0 {
-        return None;
-    }
-    let mut below = 0;
-    let mut ranks = 0.0;
-    for equal in order.chunk_by(|a, b| a.0 == b.0) {
-        let mean_rank = below as f64 + (equal.len() + 1) as f64 / 2.0;
-        ranks += mean_rank * equal.iter().filter(|(_, positive)| *positive).count() as f64;
-        below += equal.len();
-    }
-    Some((ranks - positives * (positives + 1.0) / 2.0) / (positives * negatives))
-}
-
-/// Mean over the classes of the AUC of a class against all others; `scores` has one score of each
-/// class an example. Classes that do not occur, or that are all there is, are left out; `None` when
-/// none is left.
-pub fn macro_roc_auc(scores: &[Vec<f32>], classes: &[u32]) -> Option<f64> {
-    let n_classes = scores.first().map_or(0, Vec::len);
-    let of_class = |class: usize| {
-        let own: Vec<f32> = scores.iter().map(|scores| scores[class]).collect();
-        let positive: Vec<bool> = classes.iter().map(|c| *c as usize == class).collect();
-        roc_auc(&own, &positive)
-    };
-    let aucs: Vec<f64> = (0..n_classes).filter_map(of_class).collect();
-    (!aucs.is_empty()).then(|| aucs.iter().sum::<f64>() / aucs.len() as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn auc_counts_pairs_in_order_and_halves_of_ties() {
-        // Pairs: (0.9, 0.1), (0.9, 0.4), (0.4, 0.1) in order, (0.4, 0.4) tied: 3.5 of 4.
-        let scores = [0.1, 0.4, 0.4, 0.9];
-        let positive = [false, false, true, true];
-        assert_eq!(roc_auc(&scores, &positive), Some(0.875));
-        let negated = scores.map(|score| -score);
-        assert_eq!(roc_auc(&negated, &positive), Some(0.125));
-        assert_eq!(roc_auc(&[1.0, 1.0], &[true, false]), Some(0.5));
-        assert_eq!(roc_auc(&[1.0, 2.0], &[true, true]), None);
-    }
-
-    #[test]
-    fn macro_auc_is_the_mean_over_the_classes_that_occur() {
-        let scores = [
-            vec![3.0, 0.0, 0.0],
-            vec![2.0, 1.0, 0.0],
-            vec![1.0, 0.0, 0.0],
-        ];
-        // Class 0 (first and last example): (3 > 2), (1 < 2): 0.5. Class 1: above both: 1.
-        assert_eq!(macro_roc_auc(&scores, &[0, 1, 0]), Some(0.75));
-        assert_eq!(macro_roc_auc(&scores, &[0, 0, 0]), None);
-    }
 
     #[test]
     fn a_small_matrix_by_hand() {

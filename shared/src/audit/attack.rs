@@ -104,9 +104,15 @@ impl fmt::Debug for Attacker<'_> {
 }
 
 impl Attacker<'_> {
-    /// Whether no text can hold this token.
-    pub fn is_special(&self, token: u32) -> bool {
-        self.special_ids.contains(&token)
+    /// Whether no text can hold a token, for each of the vocabulary.
+    pub fn special_mask(&self) -> Vec<bool> {
+        let mut special = vec![false; self.bottom.config().vocab_size];
+        for id in self.special_ids {
+            if let Some(flag) = special.get_mut(*id as usize) {
+                *flag = true;
+            }
+        }
+        special
     }
 }
 

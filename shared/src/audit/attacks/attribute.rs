@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
     use crate::audit::Simulator;
+    use crate::audit::classes::class_scores;
     use crate::audit::learned::test_world::{Hiding, ORDINARY, World, text};
-    use crate::metrics::macro_roc_auc;
     use crate::text::TokenIds;
 
     /// Texts of six tokens; token 5 is in those of class 1 and in no other, at any place.
@@ -139,7 +139,7 @@ mod tests {
         let Guesses::Classes(scores) = run.unwrap().unwrap() else {
             panic!("classes are expected");
         };
-        macro_roc_auc(&scores, &truth).unwrap()
+        class_scores(&scores, &truth).auc.unwrap()
     }
 
     #[test]

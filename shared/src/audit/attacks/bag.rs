@@ -7,7 +7,7 @@ use crate::audit::learned::features::Features;
 use crate::audit::learned::loss::binary_cross_entropy;
 use crate::audit::learned::public::{PublicRelease, held, release_flops_of_a_row, tokens_behind};
 use crate::audit::learned::readout::{Hidden, Readout};
-use crate::audit::learned::training::{Chunk, Descent, LEARNING_RATE, Plan};
+use crate::audit::learned::training::{Budget, Chunk, Descent, LEARNING_RATE};
 use crate::audit::learned::vocabulary::PublicVocabulary;
 use crate::audit::learned::{generator, read};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
@@ -104,7 +104,7 @@ impl Network {
     ) -> Result<Option<PublicRelease>, AuditError> {
         let rows: usize = attacker.public.iter().map(|text| text.len()).sum();
         let of_release = rows as f64 * release_flops_of_a_row(attacker);
-        let release = Plan::within_budget(attacker.public.len(), of_release, 1);
+        let release = Budget::within(attacker.public.len(), of_release, 1);
         let mut pooled = Vec::new();
         let mut sets = Vec::new();
         let mut last = None;
@@ -122,8 +122,8 @@ impl Network {
         let pooled = Features::of_rows(&pooled);
         let hidden = 2 * 3 * 2 * self.d_model * D_HIDDEN;
         let of_a_pass = sets.len() as f64 * (self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64);
-        let plan = Plan::within_budget(sets.len(), of_a_pass, EPOCHS_MAX);
-        for chunk in plan.chunks(sets.len(), rng) {
+        let budget = Budget::within(sets.len(), of_a_pass, EPOCHS_MAX);
+        for chunk in budget.chunks(sets.len(), rng) {
             self.learn(&pooled, &sets, &chunk, attacker.progress)?;
         }
         Ok(last)

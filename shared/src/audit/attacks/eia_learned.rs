@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::audit::learned::loss::cross_entropy;
 use crate::audit::learned::public::{PublicRelease, ordinary_positions, release_flops_of_a_row};
 use crate::audit::learned::readout::{Hidden, Readout};
-use crate::audit::learned::training::{Chunk, Descent, LEARNING_RATE, Plan};
+use crate::audit::learned::training::{Budget, Chunk, Descent, LEARNING_RATE};
 use crate::audit::learned::vocabulary::PublicVocabulary;
 use crate::audit::learned::{generator, matrix, read};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released, TOP};
@@ -52,8 +52,8 @@ impl Attack for LearnedInversion {
             }
             let mut rng = generator(attacker.seed, 1);
             let mut network = Network::new(attacker, &mut rng)?;
-            let plan = network.plan(attacker);
-            for chunk in plan.chunks(attacker.public.len(), &mut rng) {
+            let budget = network.budget(attacker);
+            for chunk in budget.chunks(attacker.public.len(), &mut rng) {
                 let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
                 let (rows, classes) = network.ordinary_rows(&drawn);
                 network.learn(&rows, &classes, &chunk, &mut rng, attacker.progress)?;
@@ -103,12 +103,12 @@ impl Network {
         }
     }
 
-    fn plan(&self, attacker: &Attacker<'_>) -> Plan {
+    fn budget(&self, attacker: &Attacker<'_>) -> Budget {
         let rows: usize = attacker.public.iter().map(|text| text.len()).sum();
         let hidden = 2 * 3 * self.d_model * D_HIDDEN;
         let own = self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64;
         let of_a_pass = rows as f64 * (own + release_flops_of_a_row(attacker));
-        Plan::within_budget(attacker.public.len(), of_a_pass, EPOCHS_MAX)
+        Budget::within(attacker.public.len(), of_a_pass, EPOCHS_MAX)
     }
 
     /// The rows of ordinary tokens, `[rows, d_model]`, and the tokens' numbers.
@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(right(&network), 0);
         let classes: Vec<u32> = (0..VOCABULARY as u32).collect();
         let (texts, epochs) = (1, 600);
-        let plan = Plan { texts, epochs };
-        for chunk in plan.chunks(1, &mut generator(1, 0)) {
+        let budget = Budget { texts, epochs };
+        for chunk in budget.chunks(1, &mut generator(1, 0)) {
             network
                 .learn(&rows(), &classes, &chunk, &mut rng, &|_| ())
                 .unwrap();
@@ -234,11 +234,11 @@ mod tests {
         let learnt = || {
             let (mut network, mut rng) = network();
             let classes: Vec<u32> = (0..VOCABULARY as u32).collect();
-            let plan = Plan {
+            let budget = Budget {
                 texts: 1,
                 epochs: 3,
             };
-            for chunk in plan.chunks(1, &mut generator(1, 0)) {
+            for chunk in budget.chunks(1, &mut generator(1, 0)) {
                 network
                     .learn(&rows(), &classes, &chunk, &mut rng, &|_| ())
                     .unwrap();

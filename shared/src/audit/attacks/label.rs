@@ -5,13 +5,13 @@ use burn::tensor::Device;
 use rand::seq::SliceRandom;
 
 use super::attribute::KnownTexts;
+use crate::audit::classes::class_scores;
 use crate::audit::learned::classifier::Labelled;
 use crate::audit::learned::features::Features;
 use crate::audit::learned::generator;
-use crate::audit::learned::label_scores::class_scores;
+use crate::audit::learned::label_scores::label_scores;
 pub use crate::audit::learned::label_scores::{Evidence, HINTS, Method};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
-use crate::metrics::macro_roc_auc;
 
 /// One of the ways in which a label shows. Source: method.md, section 4, LABEL.
 ///
@@ -86,7 +86,7 @@ impl Attack for LabelInference {
                 n_classes: known.n_classes,
             };
             let (seed, device) = (attacker.seed, attacker.bottom.device());
-            let scores = class_scores(
+            let scores = label_scores(
                 self.method,
                 self.evidence,
                 &evaluated,
@@ -157,10 +157,12 @@ pub fn label_leakage(
         Method::Logistic,
     ];
     let leak = |method| {
-        let scores = class_scores(method, evidence, &observed, labelled, seed, device)?;
-        let auc = macro_roc_auc(&scores, &truth).ok_or(AuditError::NotApplicable {
-            reason: "the evaluated examples are all of one class",
-        })?;
+        let scores = label_scores(method, evidence, &observed, labelled, seed, device)?;
+        let auc = class_scores(&scores, &truth)
+            .auc
+            .ok_or(AuditError::NotApplicable {
+                reason: "the evaluated examples are all of one class",
+            })?;
         Ok(LabelLeak { method, auc })
     };
     methods.into_iter().map(leak).collect()

@@ -11,7 +11,7 @@ use crate::audit::learned::public::{
     PublicRelease, block_weights, held, ordinary_positions, release_flops_of_a_row, tokens_behind,
 };
 use crate::audit::learned::readout::{MATRICES, Readout};
-use crate::audit::learned::training::{Chunk, Descent, LEARNING_RATE, Plan};
+use crate::audit::learned::training::{Budget, Chunk, Descent, LEARNING_RATE};
 use crate::audit::learned::vocabulary::PublicVocabulary;
 use crate::audit::learned::{generator, read};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released, TOP};
@@ -63,7 +63,10 @@ impl Attack for Infilling {
             let mut rng = generator(attacker.seed, 2);
             let mut model = Infiller::new(attacker, top, &mut rng)?;
             let mut last = None;
-            for chunk in model.plan(attacker).chunks(attacker.public.len(), &mut rng) {
+            for chunk in model
+                .budget(attacker)
+                .chunks(attacker.public.len(), &mut rng)
+            {
                 let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
                 let (texts, rows): (Vec<_>, Vec<_>) = drawn.examples().unzip();
                 model.learn(&texts, &rows, &chunk, &mut rng, attacker.progress)?;
@@ -173,7 +176,7 @@ impl<'a> Infiller<'a> {
 
     /// A row costs two operations a weight forwards and, since the blocks are frozen, two
     /// backwards; the factors beside them train and cost one product more.
-    fn plan(&self, attacker: &Attacker<'_>) -> Plan {
+    fn budget(&self, attacker: &Attacker<'_>) -> Budget {
         let config = attacker.bottom.config();
         let blocks = config.n_layers - attacker.bottom.cut().index();
         let factors = self.adapter.parameters().iter();
@@ -183,7 +186,7 @@ impl<'a> Infiller<'a> {
             + self.readout.flops_of_a_row(self.d_model)
             + release_flops_of_a_row(attacker);
         let rows: usize = attacker.public.iter().map(|text| text.len()).sum();
-        Plan::within_budget(attacker.public.len(), rows as f64 * of_a_row, EPOCHS_MAX)
+        Budget::within(attacker.public.len(), rows as f64 * of_a_row, EPOCHS_MAX)
     }
 
     /// One pass over some released texts, in batches of like length and random order.

@@ -53,7 +53,7 @@ pub const HINTS: usize = 5;
 ///
 /// [`AuditError::NotApplicable`] when nothing is known of a class or there is only one; or when
 /// the device fails.
-pub(crate) fn class_scores(
+pub(crate) fn label_scores(
     method: Method,
     evidence: Evidence,
     observed: &Features,

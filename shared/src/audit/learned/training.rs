@@ -35,17 +35,17 @@ const GRADIENT_NORM_MAX: f64 = 1.0;
 
 /// What a budget allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Budget {
     /// Texts of one pass.
     pub(crate) texts: usize,
     /// Passes.
     pub(crate) epochs: usize,
 }
 
-impl Plan {
+impl Budget {
     /// As many whole passes over `texts` as [`FLOPS_MAX`] allows, at most `epochs_max`; a part of
     /// the texts, once, where one pass is already too much.
-    pub(crate) fn within_budget(texts: usize, flops_of_a_pass: f64, epochs_max: usize) -> Self {
+    pub(crate) fn within(texts: usize, flops_of_a_pass: f64, epochs_max: usize) -> Self {
         let passes = FLOPS_MAX / flops_of_a_pass.max(1.0);
         if passes < 1.0 {
             let texts = ((texts as f64 * passes) as usize).max(1);
@@ -200,25 +200,25 @@ mod tests {
 
     #[test]
     fn a_budget_buys_whole_passes_or_a_part_of_one() {
-        let plan = |flops, max| Plan::within_budget(1_000, flops, max);
-        let whole = |epochs| Plan {
+        let budget = |flops, max| Budget::within(1_000, flops, max);
+        let whole = |epochs| Budget {
             texts: 1_000,
             epochs,
         };
-        assert_eq!(plan(FLOPS_MAX / 2.5, 9), whole(2));
-        assert_eq!(plan(FLOPS_MAX / 100.0, 9), whole(9));
-        let part = Plan {
+        assert_eq!(budget(FLOPS_MAX / 2.5, 9), whole(2));
+        assert_eq!(budget(FLOPS_MAX / 100.0, 9), whole(9));
+        let part = Budget {
             texts: 250,
             epochs: 1,
         };
-        assert_eq!(plan(FLOPS_MAX * 4.0, 9), part);
+        assert_eq!(budget(FLOPS_MAX * 4.0, 9), part);
     }
 
     #[test]
     fn every_pass_sees_every_text_once_and_the_shares_meet() {
         let texts = CHUNK + 10;
-        let plan = Plan { texts, epochs: 2 };
-        let chunks = plan.chunks(texts, &mut generator(1, 0));
+        let budget = Budget { texts, epochs: 2 };
+        let chunks = budget.chunks(texts, &mut generator(1, 0));
         assert_eq!(chunks.len(), 4);
         for pass in chunks.chunks(2) {
             let mut seen: Vec<usize> = pass.iter().flat_map(|c| c.texts.clone()).collect();
