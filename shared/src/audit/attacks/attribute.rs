@@ -1,11 +1,13 @@
 //! AIA: an attribute of the author, from the pooled rows of a text.
 
+use rand::Rng;
+use rand::seq::SliceRandom;
+
 use crate::audit::learned::classifier::{Architecture, Classifier, Labelled};
 use crate::audit::learned::features::Features;
 use crate::audit::learned::generator;
 use crate::audit::learned::public::PublicRelease;
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
-use rand::seq::SliceRandom;
 
 /// `[mean row, first row] -> 768 -> classes`, trained on about a thousand texts whose attribute
 /// the attacker knows.
@@ -13,7 +15,7 @@ use rand::seq::SliceRandom;
 /// The attribute is that of [`Attacker::public_classes`]; the texts are disjoint from the
 /// evaluated ones and are released by the attacker's own draws. Source: method.md, section 4, AIA.
 #[derive(Debug, Clone, Copy)]
-pub struct AttributeInference;
+pub(super) struct AttributeInference;
 
 /// Width of the hidden layer.
 const D_HIDDEN: usize = 768;
@@ -58,7 +60,6 @@ impl Attack for AttributeInference {
 }
 
 /// Public texts with a known class, released by the attacker.
-#[derive(Debug)]
 pub(super) struct KnownTexts {
     /// The texts and what came back.
     pub(super) release: PublicRelease,
@@ -84,7 +85,7 @@ impl KnownTexts {
         indices.truncate(count);
         let n_classes = classes.iter().max().map_or(0, |class| *class as usize + 1);
         Ok(Self {
-            release: PublicRelease::draw(attacker, &indices, attacker.seed).await?,
+            release: PublicRelease::draw(attacker, &indices, rng.next_u64()).await?,
             classes: indices.iter().map(|at| classes[*at]).collect(),
             n_classes,
         })

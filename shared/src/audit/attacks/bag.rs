@@ -20,7 +20,7 @@ use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
 ///
 /// Source: method.md, section 4, BAG. A token is guessed once: how often it occurs is not learnt.
 #[derive(Debug, Clone, Copy)]
-pub struct BagOfTokens;
+pub(super) struct BagOfTokens;
 
 /// Width of the hidden layer.
 const D_HIDDEN: usize = 1024;

@@ -26,7 +26,7 @@ const STEP: f64 = 0.01;
 
 /// One step of a training, as the attacker knows it. Whoever owns the model has both halves at cut
 /// 0, wherever the client cuts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct TrainingStep<'a> {
     /// The embeddings: a bottom that is cut at 0.
     pub embeddings: &'a BottomModel,
@@ -38,6 +38,12 @@ pub struct TrainingStep<'a> {
     pub cut: usize,
     /// The label of the example; try each where it is not known.
     pub label: u32,
+}
+
+impl std::fmt::Debug for TrainingStep<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TrainingStep({} blocks of the client)", self.cut)
+    }
 }
 
 /// What the search found.

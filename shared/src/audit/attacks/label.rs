@@ -238,6 +238,33 @@ mod tests {
         }
     }
 
+    /// Three clouds, six deviations apart.
+    #[test]
+    fn three_classes_are_found_in_activations() {
+        let mut rng = generator(9, 1);
+        let labels: Vec<u32> = (0..600).map(|at| at % 3).collect();
+        let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
+        let vectors: Vec<Vec<f32>> = labels
+            .iter()
+            .map(|label| {
+                let mut vector: Vec<f32> = (0..WIDTH).map(|_| normal() as f32).collect();
+                vector[*label as usize] += 6.0;
+                vector
+            })
+            .collect();
+        let evidence = Evidence::Activations;
+        let leaks = label_leakage(evidence, &vectors, &labels, 1, &Device::flex()).unwrap();
+        let methods = [
+            Method::Hint,
+            Method::KMeans,
+            Method::Spectral,
+            Method::Logistic,
+        ];
+        for method in methods {
+            assert!(auc(&leaks, method) > 0.95, "{leaks:?}");
+        }
+    }
+
     #[test]
     fn a_label_a_vector_is_asked_for() {
         let vectors = vec![vec![1.0]; 3];

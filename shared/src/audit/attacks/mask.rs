@@ -28,7 +28,7 @@ use crate::text::TokenIds;
 ///
 /// Source: method.md, section 4, MASK; here for every mechanism, not for `token` alone.
 #[derive(Debug, Clone, Copy)]
-pub struct Infilling;
+pub(super) struct Infilling;
 
 /// Rank of the factors beside every projection: room for another task than the one that the
 /// blocks were trained for, and still small beside them.

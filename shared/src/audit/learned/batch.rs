@@ -10,7 +10,6 @@ use crate::model::AttentionMask;
 const BATCH_ROWS: usize = 256;
 
 /// Released texts of a step, padded to the longest with zeros.
-#[derive(Debug)]
 pub(crate) struct Batch {
     x: Tensor<3>, // [batch, seq, d_model]
     mask: AttentionMask,

@@ -20,7 +20,7 @@ pub(crate) enum Architecture {
 }
 
 /// Labelled examples of the attacker.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Labelled<'a> {
     /// One vector an example.
     pub(crate) features: &'a Features,
@@ -41,7 +41,6 @@ const BATCH: usize = 32;
 const HELD_OUT: usize = 5;
 
 /// A trained classifier.
-#[derive(Debug)]
 pub(crate) struct Classifier {
     architecture: Architecture,
     matrices: Vec<Tensor<2>>,

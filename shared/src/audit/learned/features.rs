@@ -118,7 +118,7 @@ pub(crate) fn norm(row: &[f32]) -> f64 {
 }
 
 /// Mean and deviation of each column, learnt from the attacker's own examples.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Scaler {
     mean: Vec<f32>,
     scale: Vec<f32>,

@@ -108,10 +108,10 @@ pub(crate) fn label_scores(
 fn hints(known: Labelled<'_>) -> Result<Vec<Vec<usize>>, AuditError> {
     let mut hints = vec![Vec::new(); known.n_classes];
     for (at, class) in known.classes.iter().enumerate().take(known.features.len()) {
-        if let Some(own) = hints.get_mut(*class as usize) {
-            if own.len() < HINTS {
-                own.push(at);
-            }
+        if let Some(own) = hints.get_mut(*class as usize)
+            && own.len() < HINTS
+        {
+            own.push(at);
         }
     }
     if hints.len() < 2 || hints.iter().any(Vec::is_empty) {

@@ -12,7 +12,6 @@ use crate::audit::learned::read;
 use crate::model::activation::exp;
 
 /// A loss, and something with the same gradient to go backwards from.
-#[derive(Debug)]
 pub(crate) struct Loss {
     /// Mean over the rows.
     pub(crate) value: f32,

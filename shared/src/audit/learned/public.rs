@@ -6,7 +6,6 @@ use crate::model::ModelConfig;
 use crate::text::TokenIds;
 
 /// Public texts and what the attacker's copy of the client made of them.
-#[derive(Debug)]
 pub(crate) struct PublicRelease {
     texts: Vec<TokenIds>,
     released: Released,
