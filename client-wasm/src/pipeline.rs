@@ -86,12 +86,21 @@ impl Pipeline {
         &self,
         texts: &[TextPair<'_>],
     ) -> Result<Vec<(TokenIds, ChaCha20Rng)>, ClientError> {
+        self.tokens_under(&self.key, texts)
+    }
+
+    /// The same under another secret, for the audit.
+    pub(crate) fn tokens_under(
+        &self,
+        key: &ReleaseKey,
+        texts: &[TextPair<'_>],
+    ) -> Result<Vec<(TokenIds, ChaCha20Rng)>, ClientError> {
         let cut = self.bottom.cut().index();
         texts
             .iter()
             .map(|TextPair { text, pair }| {
                 let ids = self.tokenizer.encode(text, *pair)?;
-                Ok((ids, self.key.rng(&self.mechanism, cut, text, *pair)))
+                Ok((ids, key.rng(&self.mechanism, cut, text, *pair)))
             })
             .collect()
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::released::Released;
 use crate::model::{BottomModel, DeviceFailed, ModelError, TopModel};
 use crate::privacy::PrivacyError;
+use crate::protocol::codec::CodecError;
 use crate::protocol::tensor::TensorError;
 use crate::text::{TextError, TokenIds};
 
@@ -216,6 +217,9 @@ pub enum AuditError {
     /// The mechanism failed.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// A recorded frame is damaged.
+    #[error(transparent)]
+    Frame(#[from] CodecError),
     /// The activations cannot be written or read as they are sent.
     #[error(transparent)]
     Tensor(#[from] TensorError),

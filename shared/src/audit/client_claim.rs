@@ -26,7 +26,7 @@ const LAW_DRAWS: usize = 20_000;
 /// # Errors
 ///
 /// When a word cannot be released, or the device fails.
-pub async fn checks(attacker: &Attacker<'_>) -> Result<Vec<ClaimCheck>, AuditError> {
+pub(super) async fn checks(attacker: &Attacker<'_>) -> Result<Vec<ClaimCheck>, AuditError> {
     let words = words(attacker);
     let mut checks = Vec::new();
     match attacker.simulator.noise() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::attack::{AuditError, Guesses, Truth};
 use super::released::Released;
 use super::report::Control;
-use super::score::{Scores, score};
+use super::score::{Scores, firsts, score};
 use super::thresholds::{
     EXACT_AT_CUT_0, LEAK_FOUND_MIN, LEAK_ONE_OF, REFERENCE_AT_CUT_0_MIN, REFERENCE_OVER_CHANCE_MIN,
     SHUFFLED_ABOVE_CHANCE_MAX,
@@ -42,7 +42,7 @@ pub fn shuffled(guesses: &Guesses, truth: &Truth<'_>, frequent: &[u32]) -> Optio
             matches(pairs)
         }
         Guesses::Rows(rows) => {
-            let bags: Vec<Vec<u32>> = rows.iter().map(|rows| rows.concat()).collect();
+            let bags: Vec<Vec<u32>> = rows.iter().map(|rows| firsts(rows)).collect();
             bags_of_others(&bags, truth, frequent)
         }
         Guesses::Bags(bags) => bags_of_others(bags, truth, frequent),

@@ -11,6 +11,7 @@
 //! | [`side`], [`claim`] | what lengths tell; whether the guarantee is kept |
 //! | [`thresholds`], [`controls`] | when a number counts: fixed before any run |
 //! | [`run`](mod@run), [`report`] | all of it, and what comes out |
+//! | [`recorded`], [`named`] | traffic that was kept; names and numbers in a text |
 //! | [`statistics`] | intervals and tails |
 //!
 //! An attack never sees the [`Truth`]: only the scorer does. Source: method.md, section 4. Nothing
@@ -24,7 +25,9 @@ pub mod classes;
 mod client_claim;
 pub mod controls;
 mod learned;
+pub mod named;
 pub mod prior;
+pub mod recorded;
 pub mod released;
 pub mod report;
 pub mod run;

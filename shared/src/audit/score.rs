@@ -89,7 +89,7 @@ fn check(actual: usize, expected: usize) -> Result<(), AuditError> {
 }
 
 /// The first guess of each row that has one.
-fn firsts(rows: &[Vec<u32>]) -> Vec<u32> {
+pub(super) fn firsts(rows: &[Vec<u32>]) -> Vec<u32> {
     rows.iter().filter_map(|row| row.first().copied()).collect()
 }
 
