@@ -1,6 +1,8 @@
 //! A client as the page and the command line use it: connect, read a file, choose protection, look,
 //! train, predict.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod audit;
 mod protection;
 mod run;
 
@@ -171,7 +173,9 @@ impl<T: Transport> Client<T> {
         self.trained = None;
         Ok(report)
     }
+}
 
+impl<T> Client<T> {
     fn dataset(&self) -> Result<&Dataset, ClientError> {
         self.file.as_ref().ok_or(NO_FILE)?.dataset()
     }

@@ -163,8 +163,13 @@ pub enum NoiseLaw {
     None,
     /// On the token's embedding, then the nearest token.
     Embedding(Rc<TokenEta>),
-    /// On the activation at the cut.
-    Cut(Rc<TokenEta>),
+    /// On the activation at the cut, shortened to `norm_max` before.
+    Cut {
+        /// Parameter of the noise of each token's position.
+        eta: Rc<TokenEta>,
+        /// Longest activation.
+        norm_max: f64,
+    },
     /// Another law.
     Other,
 }
