@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use shared::privacy::{Eta, Protection};
 use shared::protocol::limits::Limits;
 
+use crate::audit::args::AuditArgs;
+
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
 /// The bottom of the model runs here, words are privatized here, and only activations and labels are sent. What that
@@ -36,6 +38,11 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Show texts beside what the server would see of them. Sends nothing of the file.
     Preview(Box<PreviewArgs>),
+    /// Attack what would be sent, and report what was recovered. Sends nothing of the file.
+    ///
+    /// The attacker knows the model's lower part, the mechanism and its parameters, and public text. What it recovers
+    /// stays on this machine.
+    Audit(Box<AuditArgs>),
 }
 
 impl Command {
@@ -44,6 +51,7 @@ impl Command {
             Self::Train(args) => &args.common,
             Self::Predict(args) => &args.common,
             Self::Preview(args) => &args.common,
+            Self::Audit(args) => &args.common,
         }
     }
 
@@ -51,7 +59,7 @@ impl Command {
         match self {
             Self::Train(args) => Some(&args.training),
             Self::Predict(args) => Some(&args.training),
-            Self::Preview(_) => None,
+            Self::Preview(_) | Self::Audit(_) => None,
         }
     }
 }
@@ -92,6 +100,10 @@ pub(crate) struct TrainArgs {
     /// Classify what is typed after training, one text a line, until the input ends.
     #[arg(long, help_heading = "After training")]
     pub(crate) interactive: bool,
+
+    /// Keep what is sent in this directory, and beside it the PRIVATE truth, for `cutlayer audit --recorded`.
+    #[arg(long, value_name = "DIR", help_heading = "Audit")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -130,7 +142,7 @@ pub(crate) struct PreviewArgs {
 }
 
 /// What all commands understand.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// Address of the server.
     #[arg(
@@ -211,6 +223,17 @@ impl Common {
             cut: self.cut,
             precision: self.precision,
             seq_length_max: self.seq_length_max,
+        }
+    }
+
+    /// The same with cut and privacy of a recorded run.
+    pub(crate) fn as_recorded(&self, cut: u32, mechanism: MechanismName, eta: Option<f64>) -> Self {
+        Self {
+            cut: Some(cut),
+            mechanism,
+            eta,
+            protection: None,
+            ..self.clone()
         }
     }
 
@@ -354,7 +377,7 @@ impl Args {
 }
 
 /// Parses one of `names` to the value that has this name on the page.
-fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+pub(crate) fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     names: &[&'static str],
 ) -> impl TypedValueParser<Value = T> {
     let value = |name: String| serde_json::from_value(serde_json::Value::String(name));
