@@ -1,6 +1,6 @@
 //! What all commands begin with: connect, read the file, choose the protection.
 
-use client_wasm::client::Client;
+use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::file::FileReport;
 use client_wasm::release::ReleaseKey;
 
@@ -8,6 +8,15 @@ use crate::args::Common;
 use crate::connection::Connection;
 use crate::input::OwnedFile;
 use crate::output::{Line, Output};
+
+/// A client that can release its file.
+pub(crate) struct Ready {
+    pub(crate) client: Client<Connection>,
+    /// What was read.
+    pub(crate) file: FileReport,
+    /// How it is protected.
+    pub(crate) privacy: PrivacyReport,
+}
 
 /// Prepares a client that has read `file` and protects what it releases.
 ///
@@ -18,7 +27,7 @@ pub(crate) async fn client(
     common: &Common,
     file: &OwnedFile,
     output: &mut Output,
-) -> anyhow::Result<(Client<Connection>, FileReport)> {
+) -> anyhow::Result<Ready> {
     let key = ReleaseKey::from_system()?;
     let on_event = |event| output.event(&event);
     let mut client = Client::connect(&common.server, &common.connect(), key, on_event).await?;
@@ -37,5 +46,9 @@ pub(crate) async fn client(
         output.warning(caveat);
     }
     output.line(&Line::Privacy(&privacy))?;
-    Ok((client, report))
+    Ok(Ready {
+        client,
+        file: report,
+        privacy,
+    })
 }

@@ -8,6 +8,7 @@ use shared::audit::named::named_positions;
 use shared::audit::{
     AuditError, Knowledge, NoiseLaw, Pending, Released, Simulator, Subject, TokenEta,
 };
+use shared::model::TopModel;
 use shared::privacy::none::NoMechanism;
 use shared::privacy::{BottomInput, Eta, Mechanism, PrivateExample, mechanism};
 use shared::protocol::tensor::ActivationDtype;
@@ -157,6 +158,27 @@ impl<T> Client<T> {
         }
     }
 
+    /// The blocks above the cut of the whole model that this client's bottom is of, for an attacker
+    /// who owns them.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn top(&self, file: &[u8]) -> Result<TopModel, ClientError> {
+        let bottom = &self.pipeline.bottom;
+        Ok(TopModel::load(
+            bottom.config(),
+            file,
+            bottom.cut(),
+            bottom.device(),
+        )?)
+    }
+
+    /// The law of the noise of what this client releases.
+    pub fn noise(&self) -> NoiseLaw {
+        law(&self.pipeline)
+    }
+
     /// Tokens that no text consists of.
     pub fn special_ids(&self) -> Vec<u32> {
         self.pipeline.tokenizer.special_ids()
@@ -263,30 +285,35 @@ impl Simulator for PipelineSimulator<'_> {
     }
 
     fn noise(&self) -> NoiseLaw {
-        if !self.protects {
-            return NoiseLaw::None;
-        }
-        let of = |eta: &mechanism::TokenEta| match &eta.contribution {
-            None => TokenEta::Same(eta.eta.get()),
-            Some(_) => {
-                let ids = (0..self.pipeline.table.vocab_size()).map(|id| id as u32);
-                let eta = |id| eta.of(id, None).map_or(f64::INFINITY, Eta::get);
-                TokenEta::PerToken(ids.map(eta).collect())
-            }
-        };
-        match self.pipeline.mechanism.noise() {
-            mechanism::NoiseLaw::None => NoiseLaw::None,
-            mechanism::NoiseLaw::Embedding(eta) => NoiseLaw::Embedding { eta: of(&eta) },
-            mechanism::NoiseLaw::Cut { eta, norm_max } => NoiseLaw::Cut {
-                eta: of(&eta),
-                norm_max,
-            },
-            mechanism::NoiseLaw::Other => NoiseLaw::Other,
+        match self.protects {
+            true => law(self.pipeline),
+            false => NoiseLaw::None,
         }
     }
 
     fn keeps_positions(&self) -> bool {
         !self.protects || self.pipeline.mechanism.keeps_positions()
+    }
+}
+
+/// The law of a pipeline's mechanism, in numbers.
+fn law(pipeline: &Pipeline) -> NoiseLaw {
+    let of = |eta: &mechanism::TokenEta| match &eta.contribution {
+        None => TokenEta::Same(eta.eta.get()),
+        Some(_) => {
+            let ids = (0..pipeline.table.vocab_size()).filter_map(|id| u32::try_from(id).ok());
+            let eta = |id| eta.of(id, None).map_or(f64::INFINITY, Eta::get);
+            TokenEta::PerToken(ids.map(eta).collect())
+        }
+    };
+    match pipeline.mechanism.noise() {
+        mechanism::NoiseLaw::None => NoiseLaw::None,
+        mechanism::NoiseLaw::Embedding(eta) => NoiseLaw::Embedding { eta: of(&eta) },
+        mechanism::NoiseLaw::Cut { eta, norm_max } => NoiseLaw::Cut {
+            eta: of(&eta),
+            norm_max,
+        },
+        mechanism::NoiseLaw::Other => NoiseLaw::Other,
     }
 }
 
