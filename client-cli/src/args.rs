@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
-    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, MechanismName, PrivacyOptions,
-    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
+    Bottom, BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, LABEL_NOISE_MAX, LabelsAt,
+    MechanismName, PrivacyOptions, SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
 };
 use serde::de::DeserializeOwned;
 use shared::privacy::{Eta, Protection};
@@ -16,8 +16,9 @@ use shared::protocol::limits::Limits;
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
-/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent. What that
-/// hides and what it does not: `cutlayer preview FILE`, and docs/threat-model.md.
+/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent, with
+/// `--labels client` not even those. What that hides and what it does not: `cutlayer preview FILE`, and
+/// docs/threat-model.md.
 #[derive(Debug, Parser)]
 #[command(name = "cutlayer", version, propagate_version = true)]
 pub(crate) struct Args {
@@ -296,6 +297,24 @@ pub(crate) struct Training {
     /// How activations are sent: 4, 2 or 1 byte a number.
     #[arg(long, default_value = "f16", value_parser = named::<UploadDtype>(&["f32", "f16", "int8"]))]
     dtype: UploadDtype,
+
+    /// Where the labels are: `client` keeps them and the task head here, and trains step by step with the server.
+    #[arg(long, default_value = "server", value_parser = named::<LabelsAt>(&["server", "client"]))]
+    labels: LabelsAt,
+
+    /// Whether an adapter in the bottom is trained here, too; it needs --cut 1 or more, and not `--mechanism vector`.
+    #[arg(long, default_value = "frozen", value_parser = named::<Bottom>(&["frozen", "lora"]))]
+    bottom: Bottom,
+
+    /// Noise on the gradients that tell of labels, with `--labels client`: its power over the distance of the classes;
+    /// 0 for none.
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = TrainOptions::default().label_noise,
+        value_parser = label_noise
+    )]
+    label_noise: f64,
 }
 
 impl Training {
@@ -315,7 +334,25 @@ impl Training {
             patience: self.patience,
             validations_per_epoch: self.validations_per_epoch,
             dtype: self.dtype,
+            labels: self.labels,
+            bottom: self.bottom,
+            label_noise: self.label_noise,
         }
+    }
+
+    /// What is wrong with the options together, whatever the server.
+    fn conflict(&self, common: &Common) -> Option<&'static str> {
+        if self.label_noise > 0.0 && self.labels == LabelsAt::Server {
+            return Some("--label-noise hides labels that stay here: it needs --labels client");
+        }
+        if self.bottom == Bottom::Lora && common.mechanism == MechanismName::Vector {
+            return Some(
+                "--bottom lora sends new activations in every step, and the noise of --mechanism \
+                 vector would average away: choose --mechanism token",
+            );
+        }
+        (self.bottom == Bottom::Lora && common.cut == Some(0))
+            .then_some("--bottom lora trains blocks of the bottom, and --cut 0 has none")
     }
 
     /// The first setting that no server would accept.
@@ -346,7 +383,11 @@ impl Args {
             let sentence = "--mechanism none hides nothing: it takes no --protection and no --eta";
             return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
         }
-        match self.command.training().map_or(Ok(()), Training::check) {
+        let training = self.command.training();
+        if let Some(sentence) = training.and_then(|training| training.conflict(common)) {
+            return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
+        }
+        match training.map_or(Ok(()), Training::check) {
             Ok(()) => Ok(()),
             Err(sentence) => Err(usage(ErrorKind::ValueValidation, sentence)),
         }
@@ -381,6 +422,15 @@ fn eta(text: &str) -> Result<f64, String> {
     let value = text.parse().map_err(|_| "not a number")?;
     let eta = Eta::new(value).map_err(|error| error.to_string())?;
     Ok(eta.get())
+}
+
+fn label_noise(text: &str) -> Result<f64, String> {
+    let noise: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=LABEL_NOISE_MAX).contains(&noise) {
+        Ok(noise)
+    } else {
+        Err(format!("0 to {LABEL_NOISE_MAX} is possible"))
+    }
 }
 
 fn validation_share(text: &str) -> Result<f64, &'static str> {
@@ -455,6 +505,12 @@ mod tests {
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
+        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1";
+        let options = parse(words).unwrap();
+        let options = options.command.training().unwrap().options();
+        assert_eq!(options.labels, LabelsAt::Client);
+        assert_eq!(options.bottom, Bottom::Lora);
+        assert_eq!(options.label_noise, 2.5);
     }
 
     #[test]
@@ -468,7 +524,16 @@ mod tests {
             train("--mechanism none --eta 3"),
             ErrorKind::ArgumentConflict
         );
+        for conflict in [
+            "--label-noise 1",
+            "--bottom lora --mechanism vector",
+            "--bottom lora --cut 0",
+        ] {
+            assert_eq!(train(conflict), ErrorKind::ArgumentConflict, "{conflict}");
+        }
         for wrong in [
+            "--labels client --label-noise -1",
+            "--labels client --label-noise nan",
             "--protection 1",
             "--eta 0",
             "--server 127.0.0.1:8420",

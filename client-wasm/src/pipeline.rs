@@ -81,6 +81,29 @@ impl Pipeline {
         Ok(activations)
     }
 
+    /// Releases some texts up to the bottom. Where the bottom is trained this is the release: all
+    /// that the adapter makes of it, in however many steps, is post-processing.
+    ///
+    /// # Errors
+    ///
+    /// When noise is added behind the bottom, so that this would be no release; when a text has no
+    /// token, or the device fails.
+    pub(crate) async fn inputs(
+        &self,
+        texts: &[TextPair<'_>],
+    ) -> Result<Vec<BottomInput>, ClientError> {
+        if self.perturbs_activations() {
+            return Err(ClientError::RepeatedRelease);
+        }
+        let mut tokens = self.tokens(texts)?;
+        Ok(self.privatize(&mut tokens).await?)
+    }
+
+    /// Whether noise is added behind the bottom, so that one release is one set of activations.
+    pub(crate) fn perturbs_activations(&self) -> bool {
+        matches!(self.mechanism, Mechanism::Vector(_))
+    }
+
     /// Tokenizes, and gives every text the generator of its noise.
     pub(crate) fn tokens(
         &self,
@@ -120,12 +143,20 @@ impl Pipeline {
         &self,
         inputs: &[BottomInput],
     ) -> Result<CutActivations, ClientError> {
+        let batch = self.token_batch(inputs)?;
+        Ok(self.bottom.activations(&batch).await?)
+    }
+
+    /// A padded batch for the bottom.
+    pub(crate) fn token_batch<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a BottomInput>,
+    ) -> Result<TokenBatch, ClientError> {
         let examples: Vec<(&[u32], &[u8])> = inputs
-            .iter()
+            .into_iter()
             .map(|input| (input.ids().ids(), input.ids().type_ids()))
             .collect();
-        let batch = TokenBatch::new(&examples, self.bottom.config())?;
-        Ok(self.bottom.activations(&batch).await?)
+        Ok(TokenBatch::new(&examples, self.bottom.config())?)
     }
 
     /// The mechanism `vector`, where it is chosen.
@@ -155,5 +186,10 @@ impl BottomInput {
             Self::Clear(ids) => ids,
             Self::Privatized(privatized) => privatized.token_ids(),
         }
+    }
+
+    /// Rows that the bottom makes of it.
+    pub(crate) fn seq_length(&self) -> u16 {
+        u16::try_from(self.ids().ids().len()).unwrap_or(u16::MAX)
     }
 }
