@@ -699,7 +699,8 @@ fn a_trained_bottom_uploads_headers_and_its_batches_must_fit_a_frame() {
     let bottom = BottomTraining::Lora;
     probe.say(ClientMessage::Hello(Hello { bottom, ..hello() }));
     let mut headers = upload(&[(1, Split::Train), (2, Split::Train), (3, Split::Validation)]);
-    let effects = probe.say_with(ClientMessage::Upload(headers.clone()), &ROW.repeat(3));
+    let rows = ROW.repeat(3);
+    let effects = probe.say_with(ClientMessage::Upload(headers.clone()), &rows);
     assert_eq!(refusal(&effects), (RefusalCode::WrongShape, false));
     headers.activations = tensor(0);
     headers.examples[0].seq_length = 2;
