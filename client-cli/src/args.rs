@@ -9,8 +9,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
-    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, PrivacyOptions,
-    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
+    Bottom, BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, LABEL_NOISE_MAX, LabelsAt,
+    PrivacyOptions, SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
 };
 use serde::de::DeserializeOwned;
 use shared::protocol::limits::Limits;
@@ -20,8 +20,9 @@ use privacy::Privacy;
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
-/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent. What that
-/// hides and what it does not: `cutlayer preview FILE`, and docs/threat-model.md.
+/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent, with
+/// `--labels client` not even those. What that hides and what it does not: `cutlayer preview FILE`, and
+/// docs/threat-model.md.
 #[derive(Debug, Parser)]
 #[command(name = "cutlayer", version, propagate_version = true)]
 pub(crate) struct Args {
@@ -289,6 +290,24 @@ pub(crate) struct Training {
     /// How activations are sent: 4, 2 or 1 byte a number.
     #[arg(long, default_value = "f16", value_parser = named::<UploadDtype>(&["f32", "f16", "int8"]))]
     dtype: UploadDtype,
+
+    /// Where the labels are: `client` keeps them and the task head here, and trains step by step with the server.
+    #[arg(long, default_value = "server", value_parser = named::<LabelsAt>(&["server", "client"]))]
+    labels: LabelsAt,
+
+    /// Whether an adapter in the bottom is trained here, too; it needs --cut 1 or more, and not `--mechanism vector`.
+    #[arg(long, default_value = "frozen", value_parser = named::<Bottom>(&["frozen", "lora"]))]
+    bottom: Bottom,
+
+    /// Noise on the gradients that tell of labels, with `--labels client`: its power over the distance of the classes;
+    /// 0 for none.
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = TrainOptions::default().label_noise,
+        value_parser = label_noise
+    )]
+    label_noise: f64,
 }
 
 impl Training {
@@ -308,7 +327,19 @@ impl Training {
             patience: self.patience,
             validations_per_epoch: self.validations_per_epoch,
             dtype: self.dtype,
+            labels: self.labels,
+            bottom: self.bottom,
+            label_noise: self.label_noise,
         }
+    }
+
+    /// What is wrong with the options together, whatever the server.
+    fn conflict(&self, common: &Common) -> Option<&'static str> {
+        if self.label_noise > 0.0 && self.labels == LabelsAt::Server {
+            return Some("--label-noise hides labels that stay here: it needs --labels client");
+        }
+        (self.bottom == Bottom::Lora && common.cut == Some(0))
+            .then_some("--bottom lora trains blocks of the bottom, and --cut 0 has none")
     }
 
     /// The first setting that no server would accept.
@@ -336,7 +367,13 @@ impl Args {
         if let Err(sentence) = self.command.common().privacy.check() {
             return Err(usage(ErrorKind::ArgumentConflict, sentence));
         }
-        match self.command.training().map_or(Ok(()), Training::check) {
+        let training = self.command.training();
+        if let Some(sentence) =
+            training.and_then(|training| training.conflict(self.command.common()))
+        {
+            return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
+        }
+        match training.map_or(Ok(()), Training::check) {
             Ok(()) => Ok(()),
             Err(sentence) => Err(usage(ErrorKind::ValueValidation, sentence)),
         }
@@ -358,6 +395,15 @@ fn server(url: &str) -> Result<String, &'static str> {
     match host {
         Some(host) if !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
         _ => Err("an address such as http://127.0.0.1:8420 is needed"),
+    }
+}
+
+fn label_noise(text: &str) -> Result<f64, String> {
+    let noise: f64 = text.parse().map_err(|_| "not a number")?;
+    if (0.0..=LABEL_NOISE_MAX).contains(&noise) {
+        Ok(noise)
+    } else {
+        Err(format!("0 to {LABEL_NOISE_MAX} is possible"))
     }
 }
 
@@ -440,6 +486,12 @@ mod tests {
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
+        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1";
+        let options = parse(words).unwrap();
+        let options = options.command.training().unwrap().options();
+        assert_eq!(options.labels, LabelsAt::Client);
+        assert_eq!(options.bottom, Bottom::Lora);
+        assert_eq!(options.label_noise, 2.5);
     }
 
     #[test]
@@ -453,14 +505,18 @@ mod tests {
             train("--mechanism none --eta 3"),
             ErrorKind::ArgumentConflict
         );
-        for together in [
+        for conflict in [
             "--mechanism suppress --contribution top",
             "--label-dependent",
             "--contribution-parameter 0.5",
+            "--label-noise 1",
+            "--bottom lora --cut 0",
         ] {
-            assert_eq!(train(together), ErrorKind::ArgumentConflict, "{together}");
+            assert_eq!(train(conflict), ErrorKind::ArgumentConflict, "{conflict}");
         }
         for wrong in [
+            "--labels client --label-noise -1",
+            "--labels client --label-noise nan",
             "--protection 1",
             "--eta 0",
             "--server 127.0.0.1:8420",

@@ -1,9 +1,12 @@
 //! The session without sockets, files or a trainer.
 
+use shared::protocol::exchange::Square;
 use shared::protocol::limits::Limits;
-use shared::protocol::message::{AdapterTarget, DoneReason, ExampleHeader, RefusalCode, TrainDone};
+use shared::protocol::message::{
+    AdapterSettings, AdapterTarget, Batch, BatchActivations, DoneReason, ExampleHeader, Judgement,
+    LabelPlace, Pooled, PooledGradient, RefusalCode, TrainDone, Verdict,
+};
 use shared::protocol::refusal::{CLOSE_POLICY, CLOSE_TRY_LATER};
-use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::*;
 
@@ -27,6 +30,7 @@ fn offer() -> Offer {
         }],
         limits,
         device: "cpu".into(),
+        trains_dense: false,
     }
 }
 
@@ -44,6 +48,8 @@ fn hello() -> Hello {
             dropout: 0.0,
             targets,
         },
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Frozen,
     }
 }
 
@@ -59,7 +65,7 @@ fn upload(examples: &[(u32, Split)]) -> Upload {
     let header = |&(example_id, split): &(u32, Split)| ExampleHeader {
         example_id,
         split,
-        label: 0,
+        label: Some(0),
         seq_length: 1,
     };
     let examples: Vec<_> = examples.iter().map(header).collect();
@@ -89,6 +95,72 @@ fn predict() -> ClientMessage {
         request_id: 1,
         seq_lengths: vec![1],
         activations: tensor(1),
+    })
+}
+
+/// One row for step `step`.
+fn activations(step: u32) -> BatchActivations {
+    BatchActivations {
+        step,
+        seq_lengths: vec![1],
+        activations: tensor(1),
+        gradient_square: None,
+    }
+}
+
+fn pooled_gradient(step: u32) -> PooledGradient {
+    PooledGradient {
+        step,
+        gradient: tensor(1),
+        gradient_square: Some(0.5),
+    }
+}
+
+fn verdict(step: u32, judgement: Judgement) -> Verdict {
+    Verdict { step, judgement }
+}
+
+/// A run asks for the activations of example 1 in step 1.
+fn ask_for_activations() -> TrainerEvent {
+    TrainerEvent::Ask(Ask::Activations {
+        batch: Batch {
+            step: 1,
+            split: Split::Train,
+            example_ids: vec![1],
+        },
+        seq_lengths: vec![1],
+        square: Square::NotOwed,
+    })
+}
+
+/// One row of what a head reads.
+fn pooled(split: Split) -> (Pooled, Payload) {
+    let pooled = Pooled {
+        step: 1,
+        split,
+        example_ids: vec![1],
+        pooled: tensor(1),
+        gradient_square: None,
+    };
+    (pooled, Payload(ROW.to_vec()))
+}
+
+fn ask_for_gradient() -> TrainerEvent {
+    let (pooled, payload) = pooled(Split::Train);
+    let square = Square::Owed;
+    TrainerEvent::Ask(Ask::Gradient {
+        pooled,
+        payload,
+        square,
+    })
+}
+
+fn ask_for_verdict(last: bool) -> TrainerEvent {
+    let (pooled, payload) = pooled(Split::Validation);
+    TrainerEvent::Ask(Ask::Verdict {
+        pooled,
+        payload,
+        last,
     })
 }
 
@@ -194,7 +266,7 @@ fn a_session_from_hello_to_goodbye() {
         [Effect::Send(ServerMessage::Acknowledged(acknowledged))]
     );
     let effects = probe.say(ClientMessage::Train(settings()));
-    assert!(matches!(&effects[..], [Effect::Start(run)] if run.cut == 1 && run.n_classes == 2));
+    assert!(matches!(&effects[..], [Effect::Start(run)] if run.hello == hello()));
     let effects = probe.session.report(TrainerEvent::Done(DONE));
     assert_eq!(effects, [Effect::Send(ServerMessage::TrainDone(DONE))]);
     let effects = probe.say_with(predict(), &ROW);
@@ -202,7 +274,9 @@ fn a_session_from_hello_to_goodbye() {
         matches!(effects[..], [Effect::Predict { sequence: 4, .. }]),
         "{effects:?}"
     );
-    let effects = probe.session.predicted(4, 1, Ok(vec![0.25, 0.75]));
+    let effects = probe
+        .session
+        .predicted(4, 1, Ok(Predicted::Probabilities(vec![0.25, 0.75])));
     assert!(
         matches!(effects[..], [Effect::Send(ServerMessage::Prediction(_))]),
         "{effects:?}"
@@ -226,6 +300,9 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
             ClientMessage::Cancel,
             predict(),
             ClientMessage::Goodbye,
+            ClientMessage::BatchActivations(activations(1)),
+            ClientMessage::PooledGradient(pooled_gradient(1)),
+            ClientMessage::Verdict(verdict(1, Judgement::Best)),
         ]
     };
     let mut refused = 0;
@@ -244,8 +321,9 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
             assert_eq!(probe.session.phase(), phase);
         }
     }
-    // Hello 4, Upload 4, Train 3, Pause 4, Continue 4, Cancel 3, Predict 4, Goodbye 1.
-    assert_eq!(refused, 27);
+    // Hello 4, Upload 4, Train 3, Pause 4, Continue 4, Cancel 3, Predict 4, Goodbye 1, and 3 for each
+    // of the three answers.
+    assert_eq!(refused, 36);
 }
 
 #[test]
@@ -390,7 +468,8 @@ fn predictions_are_bounded_and_hold_a_new_run_back() {
         (RefusalCode::LimitExceeded, false)
     );
     for _ in 0..PREDICTIONS_IN_FLIGHT_MAX {
-        probe.session.predicted(4, 1, Ok(vec![]));
+        let answer = Predicted::Probabilities(vec![]);
+        probe.session.predicted(4, 1, Ok(answer));
     }
     assert!(matches!(probe.say(train())[..], [Effect::Start(_)]));
 }
@@ -418,4 +497,238 @@ fn bytes_that_are_no_frame_end_the_session() {
     assert_eq!(effects[1], Effect::Close(CLOSE_POLICY));
     let full = Fault::SessionsTaken { sessions_max: 1 }.refuse(None);
     assert_eq!(full.code.close_code(), CLOSE_TRY_LATER);
+}
+
+#[test]
+fn an_answer_to_what_was_asked_goes_to_the_trainer_once() {
+    let answer = || ClientMessage::BatchActivations(activations(1));
+    let mut probe = Probe::at(Phase::Training);
+    assert!(!probe.session.awaits_answer());
+    let effects = probe.session.report(ask_for_activations());
+    assert!(
+        matches!(effects[..], [Effect::Send(ServerMessage::Batch(_))]),
+        "{effects:?}"
+    );
+    assert!(probe.session.awaits_answer());
+    // Held or not: what was asked for may be answered.
+    probe.say(ClientMessage::Pause);
+    let effects = probe.say_with(answer(), &ROW);
+    assert!(
+        matches!(&effects[..], [Effect::Answer { payload, .. }] if *payload == ROW),
+        "{effects:?}"
+    );
+    assert!(!probe.session.awaits_answer());
+    assert_eq!(
+        refusal(&probe.say_with(answer(), &ROW)),
+        (RefusalCode::NotAwaited, false)
+    );
+    probe.say(ClientMessage::Continue);
+    let (gradient, payload) = pooled(Split::Train);
+    let effects = probe.session.report(ask_for_gradient());
+    let shown = Effect::SendTensor(ServerMessage::Pooled(gradient), payload);
+    assert_eq!(effects, [shown]);
+}
+
+#[test]
+fn an_answer_to_something_else_is_refused_and_the_right_one_still_taken() {
+    let wrong = [
+        (
+            ClientMessage::BatchActivations(activations(2)),
+            RefusalCode::NotAwaited,
+        ),
+        (
+            ClientMessage::BatchActivations(BatchActivations {
+                seq_lengths: vec![2],
+                ..activations(1)
+            }),
+            RefusalCode::WrongShape,
+        ),
+        (
+            ClientMessage::BatchActivations(BatchActivations {
+                activations: tensor(2),
+                ..activations(1)
+            }),
+            RefusalCode::WrongShape,
+        ),
+        (
+            ClientMessage::BatchActivations(BatchActivations {
+                gradient_square: Some(1.0),
+                ..activations(1)
+            }),
+            RefusalCode::NotAwaited,
+        ),
+        (
+            ClientMessage::PooledGradient(pooled_gradient(1)),
+            RefusalCode::NotAwaited,
+        ),
+        (
+            ClientMessage::Verdict(verdict(1, Judgement::Best)),
+            RefusalCode::NotAwaited,
+        ),
+    ];
+    let mut probe = Probe::at(Phase::Training);
+    probe.session.report(ask_for_activations());
+    for (message, code) in wrong {
+        let payload = match message {
+            ClientMessage::Verdict(_) => &[][..],
+            _ => &ROW[..],
+        };
+        assert_eq!(refusal(&probe.say_with(message, payload)), (code, false));
+    }
+    let nan = [0, 0, 0xc0, 0x7f, 0, 0, 0, 0];
+    let answer = || ClientMessage::BatchActivations(activations(1));
+    assert_eq!(
+        refusal(&probe.say_with(answer(), &nan)),
+        (RefusalCode::NotFinite, false)
+    );
+    let effects = probe.say_with(answer(), &ROW);
+    assert!(
+        matches!(effects[..], [Effect::Answer { .. }]),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_gradient_needs_the_share_of_the_norm_that_is_owed() {
+    let mut probe = Probe::at(Phase::Training);
+    probe.session.report(ask_for_gradient());
+    for (square, code) in [
+        (None, RefusalCode::NotAwaited),
+        (Some(-1.0), RefusalCode::NotFinite),
+        (Some(f32::INFINITY), RefusalCode::NotFinite),
+    ] {
+        let gradient = PooledGradient {
+            gradient_square: square,
+            ..pooled_gradient(1)
+        };
+        let effects = probe.say_with(ClientMessage::PooledGradient(gradient), &ROW);
+        assert_eq!(refusal(&effects), (code, false));
+    }
+    let effects = probe.say_with(ClientMessage::PooledGradient(pooled_gradient(1)), &ROW);
+    assert!(
+        matches!(effects[..], [Effect::Answer { .. }]),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn a_verdict_ends_a_pass_exactly_when_it_is_over() {
+    let judgements = [
+        Judgement::Unfinished,
+        Judgement::Best,
+        Judgement::NotBest,
+        Judgement::Stop,
+    ];
+    for last in [false, true] {
+        for judgement in judgements {
+            let mut probe = Probe::at(Phase::Training);
+            probe.session.report(ask_for_verdict(last));
+            let effects = probe.say(ClientMessage::Verdict(verdict(1, judgement)));
+            if last == (judgement != Judgement::Unfinished) {
+                assert!(
+                    matches!(effects[..], [Effect::Answer { .. }]),
+                    "{effects:?}"
+                );
+            } else {
+                assert_eq!(refusal(&effects), (RefusalCode::NotAwaited, false));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_run_awaits_nothing() {
+    for event in [TrainerEvent::Done(DONE), TrainerEvent::Failed] {
+        let mut probe = Probe::at(Phase::Training);
+        probe.session.report(ask_for_activations());
+        probe.session.report(event);
+        assert!(!probe.session.awaits_answer());
+        let effects = probe.say_with(ClientMessage::BatchActivations(activations(1)), &ROW);
+        assert_eq!(refusal(&effects), (RefusalCode::WrongPhase, false));
+    }
+}
+
+#[test]
+fn labels_are_where_hello_said() {
+    for (labels, label) in [
+        (LabelPlace::Server, None),
+        (LabelPlace::Client, Some(0)),
+        (LabelPlace::Server, Some(2)),
+    ] {
+        let mut probe = Probe::new();
+        probe.say(ClientMessage::Hello(Hello { labels, ..hello() }));
+        let mut upload = upload(&[(3, Split::Train)]);
+        upload.examples[0].label = label;
+        let effects = probe.say_with(ClientMessage::Upload(upload), &ROW);
+        assert_eq!(refusal(&effects), (RefusalCode::BadLabel, false));
+    }
+}
+
+#[test]
+fn class_weights_are_refused_where_labels_stay_at_the_client() {
+    let mut probe = Probe::new();
+    let labels = LabelPlace::Client;
+    probe.say(ClientMessage::Hello(Hello { labels, ..hello() }));
+    for (id, split) in [(1, Split::Train), (2, Split::Validation)] {
+        let mut upload = upload(&[(id, split)]);
+        upload.examples[0].label = None;
+        let effects = probe.say_with(ClientMessage::Upload(upload.clone()), &ROW);
+        assert!(matches!(effects[..], [Effect::Store { .. }]), "{effects:?}");
+        probe.session.stored(probe.sequence, &upload);
+    }
+    let weighted = TrainSettings {
+        class_weights: vec![1.0, 2.0],
+        ..settings()
+    };
+    assert_eq!(
+        refusal(&probe.say(ClientMessage::Train(weighted))),
+        (RefusalCode::BadSettings, false)
+    );
+    let effects = probe.say(ClientMessage::Train(settings()));
+    assert!(matches!(effects[..], [Effect::Start(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_trained_bottom_uploads_headers_and_its_batches_must_fit_a_frame() {
+    let mut offer = offer();
+    offer.limits.frame_bytes_max = 16 + 64 * 1024 + 8; // two rows of two f16
+    let mut probe = Probe {
+        session: Session::new(Arc::new(offer), [9; 16]),
+        sequence: 0,
+    };
+    let bottom = BottomTraining::Lora;
+    probe.say(ClientMessage::Hello(Hello { bottom, ..hello() }));
+    let mut headers = upload(&[(1, Split::Train), (2, Split::Train), (3, Split::Validation)]);
+    let rows = ROW.repeat(3);
+    let effects = probe.say_with(ClientMessage::Upload(headers.clone()), &rows);
+    assert_eq!(refusal(&effects), (RefusalCode::WrongShape, false));
+    headers.activations = tensor(0);
+    headers.examples[0].seq_length = 2;
+    let effects = probe.say(ClientMessage::Upload(headers.clone()));
+    assert!(matches!(effects[..], [Effect::Store { .. }]), "{effects:?}");
+    probe.session.stored(probe.sequence, &headers);
+    let pairs = TrainSettings {
+        batch_size: 2,
+        ..settings()
+    };
+    assert_eq!(
+        refusal(&probe.say(ClientMessage::Train(pairs))),
+        (RefusalCode::LimitExceeded, false)
+    );
+    let effects = probe.say(ClientMessage::Train(settings()));
+    assert!(matches!(effects[..], [Effect::Start(_)]), "{effects:?}");
+}
+
+#[test]
+fn a_prediction_is_pooled_where_the_head_is_at_the_client() {
+    let mut probe = Probe::at(Phase::Trained);
+    probe.say_with(predict(), &ROW);
+    let answer = Predicted::Pooled(vec![1.0, 2.0]);
+    let effects = probe.session.predicted(4, 1, Ok(answer));
+    let prediction = PooledPrediction {
+        request_id: 1,
+        pooled: tensor(1),
+    };
+    let shown = ServerMessage::PooledPrediction(prediction);
+    assert_eq!(effects, [Effect::SendTensor(shown, Payload(ROW.to_vec()))]);
 }
