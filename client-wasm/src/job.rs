@@ -285,7 +285,7 @@ impl<T: Transport> Job<T> {
         let reply = match asked {
             ServerMessage::Batch(batch) => exchange.batch(pipeline, kept, batch).await?,
             ServerMessage::Pooled(pooled) => {
-                exchange.pooled(pipeline, kept, pooled, payload).await?
+                exchange.pooled(pipeline, kept, &pooled, payload).await?
             }
             ServerMessage::CutGradient(gradient) => {
                 return exchange.cut_gradient(pipeline, &gradient, payload).await;
