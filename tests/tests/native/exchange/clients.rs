@@ -265,7 +265,7 @@ async fn frames(place: LabelPlace, bottom: BottomTraining, labels: [u32; 4]) -> 
         let (job, _) = uploaded(mine, place, bottom, labels).await;
         job.goodbye().await;
     };
-    join(client, answers(theirs, Vec::new())).await.1
+    join(client, answers(theirs, &[])).await.1
 }
 
 async fn pipeline() -> Pipeline {
@@ -279,10 +279,7 @@ async fn pipeline() -> Pipeline {
 
 /// Welcomes and acknowledges, answers `Train` with `run`, and leaves after any other message; gives
 /// what came.
-async fn answers(
-    mut transport: MemoryTransport,
-    run: Vec<(ServerMessage, Vec<u8>)>,
-) -> Vec<Vec<u8>> {
+async fn answers(mut transport: MemoryTransport, run: &[(ServerMessage, Vec<u8>)]) -> Vec<Vec<u8>> {
     let (mut came, mut sequence) = (Vec::new(), 0);
     while let Ok(frame) = transport.receive().await {
         let read = decode_client(&frame, &Limits::default()).unwrap();
@@ -303,7 +300,7 @@ async fn answers(
                 sequence: read.sequence,
                 examples_stored: 4,
             })),
-            ClientMessage::Train(_) => run.clone(),
+            ClientMessage::Train(_) => run.to_vec(),
             _ => Vec::new(),
         };
         came.push(frame);
@@ -339,7 +336,7 @@ async fn an_upload_is_the_same_bytes_whatever_the_labels() {
 async fn told(
     place: LabelPlace,
     bottom: BottomTraining,
-    run: Vec<(ServerMessage, Vec<u8>)>,
+    run: &[(ServerMessage, Vec<u8>)],
 ) -> ClientError {
     let (mine, theirs) = pair();
     let client = async {
@@ -423,15 +420,15 @@ async fn a_server_that_asks_out_of_turn_is_left() {
         (client, lora, cut_gradient(1, 7)),
     ];
     for (at, (place, bottom, message)) in wrong.into_iter().enumerate() {
-        let run = vec![(STARTED, Vec::new()), message];
-        let error = told(place, bottom, run).await;
+        let run = [(STARTED, Vec::new()), message];
+        let error = told(place, bottom, &run).await;
         assert!(
             matches!(error, ClientError::Protocol(_)),
             "case {at}: {error}"
         );
     }
-    let longer = vec![(ServerMessage::TrainStarted { steps_total: 3 }, Vec::new())];
-    let error = told(client, frozen, longer).await;
+    let longer = [(ServerMessage::TrainStarted { steps_total: 3 }, Vec::new())];
+    let error = told(client, frozen, &longer).await;
     assert!(matches!(error, ClientError::Protocol(_)), "{error}");
     // The same in their order are answered: the server of this test then leaves.
     let right = [
@@ -440,8 +437,8 @@ async fn a_server_that_asks_out_of_turn_is_left() {
         (client, lora, batch(1, train, &[2, 1])),
     ];
     for (at, (place, bottom, message)) in right.into_iter().enumerate() {
-        let run = vec![(STARTED, Vec::new()), message];
-        let error = told(place, bottom, run).await;
+        let run = [(STARTED, Vec::new()), message];
+        let error = told(place, bottom, &run).await;
         let left = matches!(error, ClientError::Disconnected { .. });
         assert!(left, "case {at}: {error}");
     }
