@@ -64,7 +64,6 @@ pub(crate) struct HeadSide {
 }
 
 /// What the server's message asks to be sent, and what there is to report.
-#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) message: ClientMessage,
     pub(crate) payload: Vec<u8>,
@@ -211,7 +210,7 @@ impl Exchange {
         &mut self,
         pipeline: &Pipeline,
         kept: &KeptExamples,
-        pooled: Pooled,
+        pooled: &Pooled,
         payload: &[u8],
     ) -> Result<Reply, ClientError> {
         if self.head.is_none() {
@@ -224,7 +223,7 @@ impl Exchange {
         let values = pooled.pooled.decode(payload);
         let values = values.map_err(|_| ClientError::Diverged)?;
         if self.bottom.is_some() {
-            self.check_shown(&pooled)?;
+            self.check_shown(pooled)?;
         } else {
             self.ledger.enter(step, split, &pooled.example_ids)?;
             let square = Square::of(self.clips(), self.open.is_some());

@@ -9,12 +9,14 @@
 //! `TrainStarted`.
 
 mod awaited;
+mod names;
 mod offer;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use awaited::Awaited;
+use names::{message_name, phase_name};
 pub use offer::{CutOffer, Offer};
 use shared::protocol::codec::ClientFrame;
 use shared::protocol::examples::ExampleForm;
@@ -464,32 +466,6 @@ fn payload_bytes(upload: &Upload) -> u64 {
         .activations
         .payload_bytes()
         .map_or(0, |bytes| bytes as u64)
-}
-
-fn message_name(message: &ClientMessage) -> &'static str {
-    match message {
-        ClientMessage::Hello(_) => "Hello",
-        ClientMessage::Upload(_) => "Upload",
-        ClientMessage::Train(_) => "Train",
-        ClientMessage::Pause => "Pause",
-        ClientMessage::Continue => "Continue",
-        ClientMessage::Cancel => "Cancel",
-        ClientMessage::Predict(_) => "Predict",
-        ClientMessage::Goodbye => "Goodbye",
-        ClientMessage::BatchActivations(_) => "BatchActivations",
-        ClientMessage::PooledGradient(_) => "PooledGradient",
-        ClientMessage::Verdict(_) => "Verdict",
-    }
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Handshake => "waiting for Hello",
-        Phase::Collecting => "collecting examples",
-        Phase::Training => "training",
-        Phase::Held => "held",
-        Phase::Trained => "trained",
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use shared::protocol::exchange::{ExchangeError, Square, check_step};
 use shared::protocol::message::{ClientMessage, Judgement};
 
-use super::message_name;
+use super::names::message_name;
 use crate::trainer::Ask;
 
 /// What a run waits for.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use client_wasm::error::ClientError;
 use client_wasm::events::Event;
-use client_wasm::job::{Command, Job, Labelled, Traffic};
+use client_wasm::job::{Command, Job, Labelled, Plan, Traffic};
 use client_wasm::options::{Bottom, LabelsAt, TrainOptions, UploadDtype};
 use client_wasm::pipeline::{Pipeline, TextPair};
 use client_wasm::release::ReleaseKey;
@@ -19,10 +19,11 @@ use futures_util::future::join;
 use shared::protocol::codec::{decode_client, encode_server};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, BottomTraining, ClientMessage, DoneReason, Hello,
-    LabelPlace, PROTOCOL_VERSION, ServerMessage, Split, Welcome,
+    Acknowledged, AdapterSettings, AdapterTarget, Batch, BottomTraining, ClientMessage,
+    CutGradient, DoneReason, Hello, LabelPlace, PROTOCOL_VERSION, Pooled, ServerMessage, Split,
+    Welcome,
 };
-use shared::protocol::tensor::ActivationDtype;
+use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 use shared::text::{RawText, Tokenizer};
 use tests::assets::ModelDirectory;
 use tests::reference::Reference;
@@ -209,57 +210,66 @@ async fn an_exchange_is_held_continued_and_cancelled() {
     server.stop().await.unwrap();
 }
 
-/// A client's library against a server that welcomes and acknowledges; every frame that it sends.
+/// A session of the client's library that has uploaded four examples, all to train on.
+async fn uploaded(
+    transport: MemoryTransport,
+    place: LabelPlace,
+    bottom: BottomTraining,
+    labels: [u32; 4],
+) -> (Job<MemoryTransport>, Pipeline) {
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        model_id: "m".to_owned(),
+        bottom_sha256: [1; 32],
+        cut: 1,
+        n_classes: 2,
+        adapter: AdapterSettings {
+            rank: 2,
+            alpha: 4.0,
+            dropout: 0.0,
+            targets: vec![AdapterTarget::Query],
+        },
+        labels: place,
+        bottom,
+    };
+    let traffic = Rc::new(Cell::new(Traffic::default()));
+    let opened = Job::open(transport, hello, ActivationDtype::F32, traffic);
+    let mut job = opened.await.unwrap();
+    let texts = [
+        "word7 word8",
+        "word9",
+        "word10 word11 word12",
+        "word13 word14",
+    ];
+    let texts = texts.map(|text| RawText::new(text.to_owned()));
+    let examples: Vec<_> = texts
+        .iter()
+        .zip(labels)
+        .map(|(text, label)| Labelled {
+            text: TextPair {
+                text,
+                pair: None,
+                class: None,
+            },
+            split: Split::Train,
+            label,
+        })
+        .collect();
+    let (_sender, mut commands) = unbounded();
+    let pipeline = pipeline().await;
+    let upload = job.upload(&pipeline, &examples, &mut commands, |_| {});
+    upload.await.unwrap();
+    (job, pipeline)
+}
+
+/// Every frame that a session sends until it has uploaded.
 async fn frames(place: LabelPlace, bottom: BottomTraining, labels: [u32; 4]) -> Vec<Vec<u8>> {
     let (mine, theirs) = pair();
     let client = async {
-        let hello = Hello {
-            protocol_version: PROTOCOL_VERSION,
-            model_id: "m".to_owned(),
-            bottom_sha256: [1; 32],
-            cut: 1,
-            n_classes: 2,
-            adapter: AdapterSettings {
-                rank: 2,
-                alpha: 4.0,
-                dropout: 0.0,
-                targets: vec![AdapterTarget::Query],
-            },
-            labels: place,
-            bottom,
-        };
-        let traffic = Rc::new(Cell::new(Traffic::default()));
-        let mut job = Job::open(mine, hello, ActivationDtype::F32, traffic)
-            .await
-            .unwrap();
-        let texts = [
-            "word7 word8",
-            "word9",
-            "word10 word11 word12",
-            "word13 word14",
-        ];
-        let texts = texts.map(|text| RawText::new(text.to_owned()));
-        let examples: Vec<_> = texts
-            .iter()
-            .zip(labels)
-            .map(|(text, label)| Labelled {
-                text: TextPair {
-                    text,
-                    pair: None,
-                    class: None,
-                },
-                split: Split::Train,
-                label,
-            })
-            .collect();
-        let (_sender, mut commands) = unbounded();
-        let pipeline = pipeline().await;
-        job.upload(&pipeline, &examples, &mut commands, |_| {})
-            .await
-            .unwrap();
+        let (job, _) = uploaded(mine, place, bottom, labels).await;
         job.goodbye().await;
     };
-    join(client, answers(theirs)).await.1
+    join(client, answers(theirs, &[])).await.1
 }
 
 async fn pipeline() -> Pipeline {
@@ -271,13 +281,15 @@ async fn pipeline() -> Pipeline {
     Pipeline::new(tokenizer, bottom, key).await.unwrap()
 }
 
-/// Welcomes and acknowledges until the other side goes; gives what came.
-async fn answers(mut transport: MemoryTransport) -> Vec<Vec<u8>> {
-    let mut came = Vec::new();
+/// Welcomes and acknowledges, answers `Train` with `run`, and leaves after any other message; gives
+/// what came.
+async fn answers(mut transport: MemoryTransport, run: &[(ServerMessage, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let (mut came, mut sequence) = (Vec::new(), 0);
     while let Ok(frame) = transport.receive().await {
         let read = decode_client(&frame, &Limits::default()).unwrap();
+        let alone = |message| vec![(message, Vec::new())];
         let answer = match read.message {
-            ClientMessage::Hello(hello) => Some(ServerMessage::Welcome(Welcome {
+            ClientMessage::Hello(hello) => alone(ServerMessage::Welcome(Welcome {
                 protocol_version: PROTOCOL_VERSION,
                 session_token: [0; 16],
                 model_id: hello.model_id,
@@ -288,16 +300,22 @@ async fn answers(mut transport: MemoryTransport) -> Vec<Vec<u8>> {
                 device: "cpu".to_owned(),
                 trains_dense: false,
             })),
-            ClientMessage::Upload(_) => Some(ServerMessage::Acknowledged(Acknowledged {
+            ClientMessage::Upload(_) => alone(ServerMessage::Acknowledged(Acknowledged {
                 sequence: read.sequence,
                 examples_stored: 4,
             })),
-            _ => None,
+            ClientMessage::Train(_) => run.to_vec(),
+            _ => Vec::new(),
         };
         came.push(frame);
-        if let Some(answer) = answer {
-            let frame = encode_server(came.len() as u64, &answer, &[]).unwrap();
-            transport.send(frame).await.unwrap();
+        if answer.is_empty() {
+            return came;
+        }
+        for (message, payload) in answer {
+            sequence += 1;
+            let frame = encode_server(sequence, &message, &payload).unwrap();
+            // A client that has heard enough is gone.
+            let _ = transport.send(frame).await;
         }
     }
     came
@@ -315,5 +333,117 @@ async fn an_upload_is_the_same_bytes_whatever_the_labels() {
         let at_server = async |labels| frames(LabelPlace::Server, bottom, labels).await;
         let (one, other) = (at_server([0, 1, 0, 1]).await, at_server([1, 1, 0, 0]).await);
         assert!(one[0] == other[0] && one[1] != other[1], "{bottom:?}");
+    }
+}
+
+/// What a session makes of a run that begins with these messages, in batches of 2.
+async fn told(
+    place: LabelPlace,
+    bottom: BottomTraining,
+    run: &[(ServerMessage, Vec<u8>)],
+) -> ClientError {
+    let (mine, theirs) = pair();
+    let client = async {
+        let (mut job, pipeline) = uploaded(mine, place, bottom, [0, 1, 0, 1]).await;
+        let options = TrainOptions {
+            epochs: 1,
+            batch_size: 2,
+            ..TrainOptions::default()
+        };
+        let plan = Plan {
+            settings: options.settings(&[2, 2]),
+            label_noise: 0.0,
+        };
+        let (_sender, mut commands) = unbounded();
+        let trained = job.train(&pipeline, plan, &mut commands, |_| {});
+        Box::pin(trained).await.unwrap_err()
+    };
+    join(client, answers(theirs, run)).await.0
+}
+
+const STARTED: ServerMessage = ServerMessage::TrainStarted { steps_total: 2 };
+
+fn batch(step: u32, split: Split, ids: &[u32]) -> (ServerMessage, Vec<u8>) {
+    let example_ids = ids.to_vec();
+    let batch = Batch {
+        step,
+        split,
+        example_ids,
+    };
+    (ServerMessage::Batch(batch), Vec::new())
+}
+
+/// One row of 0.5 for each id, and `more` rows.
+fn pooled(step: u32, ids: &[u32], more: usize, square: Option<f32>) -> (ServerMessage, Vec<u8>) {
+    let values = vec![0.5; (ids.len() + more) * 32];
+    let (tensor, payload) =
+        TensorDescriptor::encode_rows(ActivationDtype::F32, 32, &values).unwrap();
+    let pooled = Pooled {
+        step,
+        split: Split::Train,
+        example_ids: ids.to_vec(),
+        pooled: tensor,
+        gradient_square: square,
+    };
+    (ServerMessage::Pooled(pooled), payload)
+}
+
+fn cut_gradient(step: u32, rows: usize) -> (ServerMessage, Vec<u8>) {
+    let values = vec![0.5; rows * 32];
+    let written = CutGradient::write(step, ActivationDtype::F32, 32, &values, Some(1.0));
+    let (message, payload) = written.unwrap();
+    (ServerMessage::CutGradient(message), payload)
+}
+
+/// A server that asks for what it may not have, or shows what does not fit, gets no answer.
+#[tokio::test]
+async fn a_server_that_asks_out_of_turn_is_left() {
+    let (client, server) = (LabelPlace::Client, LabelPlace::Server);
+    let (frozen, lora) = (BottomTraining::Frozen, BottomTraining::Lora);
+    let train = Split::Train;
+    let wrong = [
+        // Another step; one example alone; one that is not there; one twice; none that validates.
+        (server, lora, batch(2, train, &[0, 1])),
+        (server, lora, batch(1, train, &[0])),
+        (server, lora, batch(1, train, &[0, 4])),
+        (server, lora, batch(1, train, &[1, 1])),
+        (server, lora, batch(1, Split::Validation, &[0, 1])),
+        (client, frozen, pooled(1, &[3], 0, None)),
+        (client, frozen, pooled(2, &[3, 0], 0, None)),
+        // A shape that is not that of the examples; a share of a norm before any step.
+        (client, frozen, pooled(1, &[3, 0], 1, None)),
+        (client, frozen, pooled(1, &[3, 0], 0, Some(1.0))),
+        // What this session does not do.
+        (server, frozen, batch(1, train, &[0, 1])),
+        (client, frozen, batch(1, train, &[0, 1])),
+        (server, frozen, pooled(1, &[0, 1], 0, None)),
+        (server, lora, pooled(1, &[0, 1], 0, None)),
+        (client, frozen, cut_gradient(1, 7)),
+        // What nothing has led to.
+        (client, lora, pooled(1, &[0, 1], 0, None)),
+        (client, lora, cut_gradient(1, 7)),
+    ];
+    for (at, (place, bottom, message)) in wrong.into_iter().enumerate() {
+        let run = [(STARTED, Vec::new()), message];
+        let error = told(place, bottom, &run).await;
+        assert!(
+            matches!(error, ClientError::Protocol(_)),
+            "case {at}: {error}"
+        );
+    }
+    let longer = [(ServerMessage::TrainStarted { steps_total: 3 }, Vec::new())];
+    let error = told(client, frozen, &longer).await;
+    assert!(matches!(error, ClientError::Protocol(_)), "{error}");
+    // The same in their order are answered: the server of this test then leaves.
+    let right = [
+        (server, lora, batch(1, train, &[0, 1])),
+        (client, frozen, pooled(1, &[3, 0], 0, None)),
+        (client, lora, batch(1, train, &[2, 1])),
+    ];
+    for (at, (place, bottom, message)) in right.into_iter().enumerate() {
+        let run = [(STARTED, Vec::new()), message];
+        let error = told(place, bottom, &run).await;
+        let left = matches!(error, ClientError::Disconnected { .. });
+        assert!(left, "case {at}: {error}");
     }
 }
