@@ -64,9 +64,10 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         let texts: Vec<_> = rows.into_iter().map(|row| (row.text, row.pair)).collect();
         client.encode(&texts)
     });
-    let material = Material::gather(client, args, recorded, public).await?;
+    let material = Box::pin(Material::gather(client, args, recorded, public)).await?;
     let seed = args.seed.map_or_else(system_seed, Ok)?;
-    let (outcome, law) = material.attack(client, args, &chosen, seed, output).await?;
+    let attacked = material.attack(client, args, &chosen, seed, output);
+    let (outcome, law) = Box::pin(attacked).await?;
 
     let report = outcome.report.clone();
     let document = Document {
