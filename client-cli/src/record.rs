@@ -7,10 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use client_wasm::client::audit::PrivateExample;
-use client_wasm::options::{MechanismName, UploadDtype};
+use client_wasm::client::audit::OwnedExample;
+use client_wasm::options::{PrivacyOptions, UploadDtype};
 use serde::{Deserialize, Serialize};
-use shared::text::TokenIds;
+use shared::text::{TextError, TokenIds};
 
 /// Where the truth lies in the directory.
 const TRUTH: &str = "private-truth.json";
@@ -73,10 +73,8 @@ pub(crate) struct Truth {
     pub(crate) model_id: String,
     /// Blocks at the client.
     pub(crate) cut: u32,
-    /// Which mechanism.
-    pub(crate) mechanism: MechanismName,
-    /// Its parameter.
-    pub(crate) eta: Option<f64>,
+    /// Which mechanism, with the eta that was used.
+    pub(crate) privacy: PrivacyOptions,
     /// How activations were written.
     pub(crate) dtype: UploadDtype,
     examples: Vec<RecordedExample>, // by example id
@@ -91,21 +89,42 @@ impl std::fmt::Debug for Truth {
 /// An example as it is written down.
 #[derive(Serialize, Deserialize)]
 struct RecordedExample {
-    ids: Vec<u32>,
-    type_ids: Vec<u8>,
-    special: Vec<bool>,
-    sanitized: Option<Vec<u32>>,
+    tokens: RecordedTokens,
+    sanitized: Option<RecordedTokens>,
     named: Vec<usize>,
     label: u32,
 }
 
-impl From<&PrivateExample> for RecordedExample {
-    fn from(example: &PrivateExample) -> Self {
+/// Tokens as they are written down.
+#[derive(Serialize, Deserialize)]
+struct RecordedTokens {
+    ids: Vec<u32>,
+    type_ids: Vec<u8>,
+    special: Vec<bool>,
+}
+
+impl From<&TokenIds> for RecordedTokens {
+    fn from(tokens: &TokenIds) -> Self {
         Self {
-            ids: example.tokens.ids().to_vec(),
-            type_ids: example.tokens.type_ids().to_vec(),
-            special: example.tokens.special().to_vec(),
-            sanitized: example.sanitized.as_ref().map(|after| after.ids().to_vec()),
+            ids: tokens.ids().to_vec(),
+            type_ids: tokens.type_ids().to_vec(),
+            special: tokens.special().to_vec(),
+        }
+    }
+}
+
+impl RecordedTokens {
+    fn private(&self) -> Result<TokenIds, TextError> {
+        let (types, special) = (self.type_ids.clone(), self.special.clone());
+        TokenIds::new(self.ids.clone(), types, special)
+    }
+}
+
+impl From<&OwnedExample> for RecordedExample {
+    fn from(example: &OwnedExample) -> Self {
+        Self {
+            tokens: (&example.tokens).into(),
+            sanitized: example.sanitized.as_ref().map(RecordedTokens::from),
             named: example.named.clone(),
             label: example.label,
         }
@@ -113,14 +132,11 @@ impl From<&PrivateExample> for RecordedExample {
 }
 
 impl RecordedExample {
-    fn private(&self) -> anyhow::Result<PrivateExample> {
-        let (types, special) = (self.type_ids.clone(), self.special.clone());
-        let tokens = TokenIds::new(self.ids.clone(), types, special)?;
-        let after = self.sanitized.clone();
-        let sanitized = after.map(|ids| tokens.with_ids(ids)).transpose()?;
-        Ok(PrivateExample {
-            tokens,
-            sanitized,
+    fn private(&self) -> anyhow::Result<OwnedExample> {
+        let sanitized = self.sanitized.as_ref().map(RecordedTokens::private);
+        Ok(OwnedExample {
+            tokens: self.tokens.private()?,
+            sanitized: sanitized.transpose()?,
             named: self.named.clone(),
             label: self.label,
         })
@@ -132,8 +148,7 @@ impl RecordedExample {
 pub(crate) struct Release {
     pub(crate) model_id: String,
     pub(crate) cut: u32,
-    pub(crate) mechanism: MechanismName,
-    pub(crate) eta: Option<f64>,
+    pub(crate) privacy: PrivacyOptions,
     pub(crate) dtype: UploadDtype,
 }
 
@@ -145,14 +160,13 @@ pub(crate) struct Release {
 pub(crate) fn write_truth(
     directory: &Path,
     release: Release,
-    examples: &[PrivateExample],
+    examples: &[OwnedExample],
 ) -> anyhow::Result<()> {
     let truth = Truth {
         warning: WARNING.to_owned(),
         model_id: release.model_id,
         cut: release.cut,
-        mechanism: release.mechanism,
-        eta: release.eta,
+        privacy: release.privacy,
         dtype: release.dtype,
         examples: examples.iter().map(RecordedExample::from).collect(),
     };
@@ -167,7 +181,7 @@ pub(crate) fn write_truth(
 /// # Errors
 ///
 /// When something is missing or damaged.
-pub(crate) fn read(directory: &Path) -> anyhow::Result<(Truth, Vec<PrivateExample>, Vec<Vec<u8>>)> {
+pub(crate) fn read(directory: &Path) -> anyhow::Result<(Truth, Vec<OwnedExample>, Vec<Vec<u8>>)> {
     let path = directory.join(TRUTH);
     let bytes = fs::read(&path).with_context(|| {
         let path = path.display();
@@ -224,8 +238,8 @@ mod tests {
             recorder.keep(frame).unwrap();
         }
         let tokens = TokenIds::new(vec![5, 6], vec![0, 0], vec![true, false]).unwrap();
-        let example = PrivateExample {
-            sanitized: Some(tokens.with_ids(vec![5, 9]).unwrap()),
+        let example = OwnedExample {
+            sanitized: Some(tokens.keeping(&[0]).unwrap()), // also where words are left out
             tokens,
             named: vec![1],
             label: 3,
@@ -233,13 +247,15 @@ mod tests {
         let release = Release {
             model_id: "m".to_owned(),
             cut: 1,
-            mechanism: MechanismName::Token,
-            eta: Some(70.0),
+            privacy: PrivacyOptions {
+                eta: Some(70.0),
+                ..PrivacyOptions::default()
+            },
             dtype: UploadDtype::F16,
         };
         write_truth(&path, release, std::slice::from_ref(&example)).unwrap();
         let (truth, examples, frames) = read(&path).unwrap();
-        assert_eq!((truth.cut, truth.eta), (1, Some(70.0)));
+        assert_eq!((truth.cut, truth.privacy.eta), (1, Some(70.0)));
         assert_eq!(examples, [example]);
         assert_eq!(frames, [vec![1, 2], vec![3]]);
         #[cfg(unix)]

@@ -4,10 +4,10 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::thread;
 
-use client_wasm::client::{Client, PrivacyReport};
+use client_wasm::client::Client;
 use client_wasm::error::ClientError;
 use client_wasm::events::Event;
-use client_wasm::options::UploadDtype;
+use client_wasm::options::{PrivacyOptions, UploadDtype};
 use shared::text::RawText;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -100,7 +100,11 @@ impl Trained {
         output.clear();
         done?;
         if let Some(directory) = record {
-            keep_truth(directory, &client, &privacy, options.dtype, output).await?;
+            let used = PrivacyOptions {
+                eta: privacy.eta, // the one that calibration found
+                ..common.privacy.options()
+            };
+            keep_truth(directory, &client, used, options.dtype, output).await?;
         }
         let traffic = client.traffic().get();
         if let Some(Event::Validation {
@@ -178,7 +182,7 @@ impl Trained {
 async fn keep_truth(
     directory: &Path,
     client: &Client<Connection>,
-    privacy: &PrivacyReport,
+    privacy: PrivacyOptions,
     dtype: UploadDtype,
     output: &Output,
 ) -> anyhow::Result<()> {
@@ -186,8 +190,7 @@ async fn keep_truth(
     let release = Release {
         model_id: client.catalogue().model_id.clone(),
         cut: u32::try_from(client.cut())?,
-        mechanism: privacy.mechanism,
-        eta: privacy.eta,
+        privacy,
         dtype,
     };
     record::write_truth(directory, release, &examples)?;

@@ -22,6 +22,11 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub(crate) public: Option<PathBuf>,
 
+    /// Hugging Face directory of the whole model, which the server has and this client does not: the
+    /// attack `mask` needs it.
+    #[arg(long, value_name = "DIR", help_heading = "Audit")]
+    pub(crate) model: Option<PathBuf>,
+
     /// Attacks to run, separated by commas; all when not given. `avg`, `side` and `claim` are the
     /// checks that are no attacks on single texts.
     #[arg(

@@ -41,7 +41,7 @@ pub(super) struct Shown {
 }
 
 /// What a law of noise promises.
-pub(super) fn guarantee(law: &NoiseLaw) -> &'static str {
+pub(super) fn guarantee(law: &NoiseLaw, other: &'static str) -> &'static str {
     match law {
         NoiseLaw::None => {
             "Nothing is promised: whoever has the client's part of the model can read the texts."
@@ -59,9 +59,7 @@ pub(super) fn guarantee(law: &NoiseLaw) -> &'static str {
              factor e^(eta d). Above the embeddings one word moves all positions of its text, so \
              the promise for a word is weaker. The number of positions is not hidden."
         }
-        NoiseLaw::Other => {
-            "This mechanism has no law of noise that the audit knows: only the attacks speak."
-        }
+        NoiseLaw::Other => other,
     }
 }
 

@@ -13,13 +13,14 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use client_wasm::client::Client;
-use client_wasm::client::audit::{PrivateExample, draw, system_seed};
+use client_wasm::client::audit::{OwnedExample, draw, system_seed};
+use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::options::UploadDtype;
 use shared::audit::attacks::{ATTACKS, named};
 use shared::audit::recorded::uploaded;
 use shared::audit::run::Outcome;
-use shared::audit::{Attack, Guesses, Plan, Released, Subject, Truth, Watch};
+use shared::audit::{Attack, Guesses, Knowledge, Plan, Released, Subject, Truth, Watch};
+use shared::model::TopModel;
 use shared::text::TokenIds;
 
 use crate::args::Common;
@@ -67,7 +68,7 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
     let material = Box::pin(Material::gather(client, args, recorded, public)).await?;
     let seed = args.seed.map_or_else(system_seed, Ok)?;
     let attacked = material.attack(client, args, &chosen, seed, output);
-    let (outcome, law) = Box::pin(attacked).await?;
+    let outcome = Box::pin(attacked).await?;
 
     let report = outcome.report.clone();
     let document = Document {
@@ -75,8 +76,11 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         version: env!("CARGO_PKG_VERSION"),
         model: client.catalogue().model_id.clone(),
         cut: client.cut(),
-        privacy: ready.privacy.clone(),
-        guarantee: law,
+        privacy: PrivacyReport {
+            contributing: Vec::new(), // words of the file
+            ..ready.privacy.clone()
+        },
+        guarantee: guarantee(&client.noise(), ready.privacy.guarantee),
         attacker: material.attacker.clone(),
         recorded: args.recorded.is_some(),
         seed,
@@ -97,6 +101,13 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         }
     }
     finish(&document, output)
+}
+
+/// The blocks above the cut, which the attacker owns and this client does not.
+fn top(directory: &Path, client: &Client<Connection>) -> anyhow::Result<TopModel> {
+    let path = directory.join("model.safetensors");
+    let file = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(client.top(&file)?)
 }
 
 fn finish(document: &Document, output: &mut Output) -> anyhow::Result<()> {
@@ -146,7 +157,7 @@ impl Chosen {
 /// A recorded run, ready to be attacked.
 struct Recorded {
     truth: record::Truth,
-    examples: Vec<PrivateExample>,
+    examples: Vec<OwnedExample>,
     ids: Vec<u32>,
     sent: Released,
 }
@@ -169,19 +180,20 @@ impl Recorded {
     /// The options with those of the recorded run.
     fn common(&self, common: &Common) -> Common {
         let truth = &self.truth;
-        common.as_recorded(truth.cut, truth.mechanism, truth.eta)
+        common.as_recorded(truth.cut, &truth.privacy)
     }
 }
 
 /// The evaluated examples, and what the attacker learns from.
 struct Material {
     rows: Vec<usize>,
-    examples: Vec<PrivateExample>,
+    examples: Vec<OwnedExample>,
     recorded: Option<Released>,
     dtype: UploadDtype,
     public: Vec<TokenIds>,
     public_classes: Option<Vec<u32>>,
     attacker: String,
+    top: Option<TopModel>,
 }
 
 impl Material {
@@ -211,7 +223,7 @@ impl Material {
                 }
                 let (drawn, others) = draw(recorded.ids.len(), count)?;
                 let of = |at: &usize| recorded.examples[recorded.ids[*at] as usize].clone();
-                let examples: Vec<PrivateExample> = drawn.iter().map(of).collect();
+                let examples: Vec<OwnedExample> = drawn.iter().map(of).collect();
                 let others = others.iter().take(PUBLIC_TEXTS_MAX).map(of).collect();
                 let after = examples
                     .iter()
@@ -252,6 +264,11 @@ impl Material {
             public,
             public_classes,
             attacker,
+            top: args
+                .model
+                .as_deref()
+                .map(|dir| top(dir, client))
+                .transpose()?,
         })
     }
 
@@ -262,7 +279,7 @@ impl Material {
         chosen: &Chosen,
         seed: u64,
         output: &mut Output,
-    ) -> anyhow::Result<(Outcome, &'static str)> {
+    ) -> anyhow::Result<Outcome> {
         let audited = client.audited(&self.rows, self.recorded.clone(), self.dtype)?;
         let tokens: Vec<_> = self.examples.iter().map(|e| e.tokens.clone()).collect();
         let named: Vec<_> = self.examples.iter().map(|e| e.named.clone()).collect();
@@ -275,7 +292,10 @@ impl Material {
         };
         let special = client.special_ids();
         let classes = self.public_classes.as_deref();
-        let knowledge = client.knowledge(&special, &self.public, classes);
+        let knowledge = Knowledge {
+            top: self.top.as_ref(),
+            ..client.knowledge(&special, &self.public, classes)
+        };
         let seeds: Vec<u64> = (0..u64::from(args.seeds))
             .map(|n| seed.wrapping_add(n))
             .collect();
@@ -291,14 +311,13 @@ impl Material {
             claim: chosen.checks.contains("claim"),
             seeds: &seeds,
         };
-        let law = guarantee(&audited.simulator().noise());
         let bar = Bar {
             output: RefCell::new(&mut *output),
             started: Instant::now(),
         };
         let outcome = shared::audit::run::run(&audited, &knowledge, &truth, &plan, &bar).await;
         output.clear();
-        Ok((outcome?, law))
+        outcome.map_err(Into::into)
     }
 
     /// Texts beside what the strongest attack made of them.

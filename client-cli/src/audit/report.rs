@@ -120,8 +120,6 @@ fn headline(document: &Document) -> String {
 fn audited(document: &Document) -> String {
     let report = &document.report;
     let privacy = &document.privacy;
-    let mechanism = serde_json::to_value(privacy.mechanism).unwrap_or_default();
-    let name = mechanism.as_str().unwrap_or("unknown").to_owned();
     let eta = privacy
         .eta
         .map_or("none".to_owned(), |eta| format!("{eta:.3}"));
@@ -135,11 +133,11 @@ fn audited(document: &Document) -> String {
     let rows = [
         ("Model", escaped(&document.model)),
         ("Blocks at the client (cut)", document.cut.to_string()),
-        ("Mechanism", escaped(&name)),
+        ("Mechanism", escaped(privacy.mechanism)),
         ("Parameter eta", eta),
         ("Protection level", level),
         ("What the setting does", escaped(&privacy.sentence)),
-        ("What is promised", escaped(document.guarantee)),
+        ("What is promised", escaped(&promise(document))),
         ("What was attacked", source.to_owned()),
         (
             "How much",
@@ -171,6 +169,13 @@ fn audited(document: &Document) -> String {
     }
     out += "</table></div>\n";
     out
+}
+
+/// The guarantee, and what the choice of words that matter costs of it.
+fn promise(document: &Document) -> String {
+    let caveats = document.privacy.caveats.iter().copied();
+    let sentences: Vec<&str> = std::iter::once(document.guarantee).chain(caveats).collect();
+    sentences.join(" ")
 }
 
 fn attacks(report: &AuditReport) -> String {

@@ -8,14 +8,16 @@ use shared::audit::named::named_positions;
 use shared::audit::{
     AuditError, Knowledge, NoiseLaw, Pending, Released, Simulator, Subject, TokenEta,
 };
-use shared::privacy::Eta;
+use shared::model::TopModel;
+use shared::privacy::none::NoMechanism;
+use shared::privacy::{BottomInput, Eta, Mechanism, PrivateExample, mechanism};
 use shared::protocol::tensor::ActivationDtype;
-use shared::text::{RawText, TokenIds};
+use shared::text::{Example, RawText, TokenIds};
 
 use super::{Client, system_rng, text_pair};
 use crate::error::ClientError;
 use crate::options::UploadDtype;
-use crate::pipeline::{BottomInput, Mechanism, Pipeline, TextPair};
+use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
 
 /// Texts that are released at a time.
@@ -23,7 +25,7 @@ const BATCH: usize = 16;
 
 /// A text with what only its owner knows of it. Like its tokens it cannot be serialized.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PrivateExample {
+pub struct OwnedExample {
     /// Its tokens.
     pub tokens: TokenIds,
     /// Its tokens after the mechanism, where that works on tokens.
@@ -66,7 +68,7 @@ impl<T> Client<T> {
         let texts = rows
             .iter()
             .filter_map(|row| examples.get(*row))
-            .map(text_pair);
+            .map(training_text);
         Ok(Audited {
             pipeline: &self.pipeline,
             texts: texts.collect(),
@@ -91,22 +93,20 @@ impl<T> Client<T> {
     /// # Errors
     ///
     /// When there is no file, a text has no token, or the device fails.
-    pub async fn private_examples(
-        &self,
-        rows: &[usize],
-    ) -> Result<Vec<PrivateExample>, ClientError> {
+    pub async fn private_examples(&self, rows: &[usize]) -> Result<Vec<OwnedExample>, ClientError> {
         let examples = self.dataset()?.examples();
         let rows: Vec<_> = rows.iter().filter_map(|row| examples.get(*row)).collect();
         let mut private = Vec::with_capacity(rows.len());
         for rows in rows.chunks(BATCH) {
-            let texts: Vec<_> = rows.iter().map(|example| text_pair(example)).collect();
-            let mut tokens = self.pipeline.tokens(&texts)?;
-            let inputs = self.pipeline.privatize(&mut tokens).await?;
-            for ((example, (ids, _)), input) in rows.iter().zip(&tokens).zip(&inputs) {
+            let texts: Vec<_> = rows.iter().map(|row| training_text(row)).collect();
+            let mut released = self.pipeline.examples(&texts)?;
+            let inputs = self.pipeline.mechanism.privatize(&mut released).await?;
+            for ((example, released), input) in rows.iter().zip(&released).zip(&inputs) {
+                let ids = &released.tokens;
                 let texts = [Some(&example.text), example.pair.as_ref()];
                 let texts: Vec<&str> = texts.into_iter().flatten().map(RawText::expose).collect();
                 let pieces = self.pipeline.tokenizer.pieces(ids);
-                private.push(PrivateExample {
+                private.push(OwnedExample {
                     named: named_positions(&texts, ids, &pieces),
                     tokens: ids.clone(),
                     sanitized: sanitized(input).cloned(),
@@ -141,7 +141,8 @@ impl<T> Client<T> {
         text
     }
 
-    /// What an attacker has of this client and of public text.
+    /// What an attacker has of this client and of public text. The client has no top: whoever has
+    /// the whole model adds it.
     pub fn knowledge<'a>(
         &'a self,
         special_ids: &'a [u32],
@@ -150,10 +151,32 @@ impl<T> Client<T> {
     ) -> Knowledge<'a> {
         Knowledge {
             bottom: &self.pipeline.bottom,
+            top: None,
             special_ids,
             public,
             public_classes,
         }
+    }
+
+    /// The blocks above the cut of the whole model that this client's bottom is of, for an attacker
+    /// who owns them.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn top(&self, file: &[u8]) -> Result<TopModel, ClientError> {
+        let bottom = &self.pipeline.bottom;
+        Ok(TopModel::load(
+            bottom.config(),
+            file,
+            bottom.cut(),
+            bottom.device(),
+        )?)
+    }
+
+    /// The law of the noise of what this client releases.
+    pub fn noise(&self) -> NoiseLaw {
+        law(&self.pipeline)
     }
 
     /// Tokens that no text consists of.
@@ -193,8 +216,11 @@ impl Subject for Audited<'_> {
             let key = ReleaseKey::from_bytes(Sha256::digest(secret.to_le_bytes()).into());
             let mut all: Option<Released> = None;
             for texts in self.texts.chunks(BATCH) {
-                let mut tokens = self.pipeline.tokens_under(&key, texts).map_err(released)?;
-                let batch = self.defended.batch(&mut tokens).await?;
+                let examples = self.pipeline.examples_under(&key, texts);
+                let batch = self
+                    .defended
+                    .batch(&mut examples.map_err(released)?)
+                    .await?;
                 all = Some(joined(all, batch));
             }
             all.ok_or(AuditError::NotApplicable { reason: NO_TEXT })
@@ -221,17 +247,14 @@ struct PipelineSimulator<'a> {
 }
 
 impl PipelineSimulator<'_> {
-    async fn batch(&self, tokens: &mut [(TokenIds, ChaCha20Rng)]) -> Result<Released, AuditError> {
-        let inputs = if self.protects {
-            self.pipeline.privatize(tokens).await?
-        } else {
-            let clear = |(ids, _): &(TokenIds, _)| BottomInput::Clear(ids.clone());
-            tokens.iter().map(clear).collect()
+    async fn batch(&self, examples: &mut [PrivateExample]) -> Result<Released, AuditError> {
+        let mechanism: &dyn Mechanism = match self.protects {
+            true => &*self.pipeline.mechanism,
+            false => &NoMechanism,
         };
-        let mut activations = self.pipeline.bottom(&inputs).await.map_err(released)?;
-        if self.protects {
-            self.pipeline.perturb(&mut activations, tokens);
-        }
+        let inputs = mechanism.privatize(examples).await?;
+        let clean = self.pipeline.bottom(&inputs).await.map_err(released)?;
+        let activations = mechanism.perturb(clean, examples);
         let sanitized = inputs
             .iter()
             .map(|input| sanitized(input).cloned())
@@ -248,7 +271,11 @@ impl Simulator for PipelineSimulator<'_> {
             let mut seeds = ChaCha20Rng::seed_from_u64(seed);
             let mut all: Option<Released> = None;
             for texts in tokens.chunks(BATCH) {
-                let own = |ids: &TokenIds| (ids.clone(), ChaCha20Rng::from_rng(&mut seeds));
+                let own = |ids: &TokenIds| PrivateExample {
+                    tokens: ids.clone(),
+                    class: None,
+                    rng: ChaCha20Rng::from_rng(&mut seeds),
+                };
                 let mut texts: Vec<_> = texts.iter().map(own).collect();
                 let batch = self.batch(&mut texts).await?;
                 all = Some(joined(all, batch));
@@ -258,20 +285,43 @@ impl Simulator for PipelineSimulator<'_> {
     }
 
     fn noise(&self) -> NoiseLaw {
-        let same = |eta: Eta| TokenEta::Same(eta.get());
-        match self.pipeline.mechanism {
-            _ if !self.protects => NoiseLaw::None,
-            Mechanism::None => NoiseLaw::None,
-            Mechanism::Token(eta) => NoiseLaw::Embedding { eta: same(eta) },
-            Mechanism::Vector(vector) => NoiseLaw::Cut {
-                eta: same(vector.eta),
-                norm_max: vector.norm_max,
-            },
+        match self.protects {
+            true => law(self.pipeline),
+            false => NoiseLaw::None,
         }
     }
 
     fn keeps_positions(&self) -> bool {
-        true
+        !self.protects || self.pipeline.mechanism.keeps_positions()
+    }
+}
+
+/// The law of a pipeline's mechanism, in numbers.
+fn law(pipeline: &Pipeline) -> NoiseLaw {
+    let of = |eta: &mechanism::TokenEta| match &eta.contribution {
+        None => TokenEta::Same(eta.eta.get()),
+        Some(_) => {
+            let ids = (0..pipeline.table.vocab_size()).filter_map(|id| u32::try_from(id).ok());
+            let eta = |id| eta.of(id, None).map_or(f64::INFINITY, Eta::get);
+            TokenEta::PerToken(ids.map(eta).collect())
+        }
+    };
+    match pipeline.mechanism.noise() {
+        mechanism::NoiseLaw::None => NoiseLaw::None,
+        mechanism::NoiseLaw::Embedding(eta) => NoiseLaw::Embedding { eta: of(&eta) },
+        mechanism::NoiseLaw::Cut { eta, norm_max } => NoiseLaw::Cut {
+            eta: of(&eta),
+            norm_max,
+        },
+        mechanism::NoiseLaw::Other => NoiseLaw::Other,
+    }
+}
+
+/// A row as an upload would release it for training.
+fn training_text(example: &Example) -> TextPair<'_> {
+    TextPair {
+        class: Some(example.label),
+        ..text_pair(example)
     }
 }
 

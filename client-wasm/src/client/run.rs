@@ -9,6 +9,7 @@ use shared::metrics::Confusion;
 use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
 use shared::text::{Columns, Dataset, RawText, Table};
 
+use super::protection::Sides;
 use super::{Client, system_rng, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
@@ -136,10 +137,11 @@ impl<T: Transport> Client<T> {
         commands: &mut UnboundedReceiver<Command>,
         on_event: impl FnMut(Event),
     ) -> Result<Trained<T>, ClientError> {
+        let Sides {
+            train, validation, ..
+        } = self.sides(options).await?;
         let dataset = self.dataset()?;
         let labels = dataset.labels().to_vec();
-        let mut rng = system_rng()?;
-        let (train, validation) = dataset.split(options.validation_share, &mut rng);
         let hello = Hello {
             protocol_version: PROTOCOL_VERSION,
             model_id: self.catalogue.model_id.clone(),
@@ -151,7 +153,7 @@ impl<T: Transport> Client<T> {
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
         let mut order = with_split(&train, &validation);
-        order.shuffle(&mut rng);
+        order.shuffle(&mut system_rng()?);
         let examples = labelled(dataset, &order);
         job.upload(&self.pipeline, &examples, commands, on_event)
             .await?;
@@ -189,6 +191,7 @@ impl<T: Transport> Client<T> {
             .map(|(text, pair)| TextPair {
                 text,
                 pair: pair.as_ref(),
+                class: None,
             })
             .collect();
         let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
@@ -263,8 +266,13 @@ fn with_split(train: &[usize], validation: &[usize]) -> Vec<(usize, Split)> {
 fn labelled<'a>(dataset: &'a Dataset, rows: &[(usize, Split)]) -> Vec<Labelled<'a>> {
     let of = |(row, split): &(usize, Split)| {
         let example = &dataset.examples()[*row];
+        // As in a prediction, the class of a validation row is not known to the mechanism.
+        let class = (*split == Split::Train).then_some(example.label);
         Labelled {
-            text: text_pair(example),
+            text: TextPair {
+                class,
+                ..text_pair(example)
+            },
             split: *split,
             label: example.label,
         }

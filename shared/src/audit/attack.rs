@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use super::released::Released;
-use crate::model::{BottomModel, DeviceFailed, ModelError};
+use crate::model::{BottomModel, DeviceFailed, ModelError, TopModel};
 use crate::privacy::PrivacyError;
 use crate::protocol::codec::CodecError;
 use crate::protocol::tensor::TensorError;
@@ -81,6 +81,8 @@ pub trait Simulator {
 pub struct Attacker<'a> {
     /// The client's part of the model, with its weights.
     pub bottom: &'a BottomModel,
+    /// The blocks behind the cut, on the device of the bottom; a server that attacks owns them.
+    pub top: Option<&'a TopModel>,
     /// Tokens that no text consists of.
     pub special_ids: &'a [u32],
     /// Text that never overlaps the evaluated examples.

@@ -5,6 +5,7 @@
 //! | [`attack`] | what an attacker has ([`Attacker`]) and says ([`Guesses`]); the trait [`Attack`] |
 //! | [`released`] | what it sees ([`Released`]) |
 //! | [`attacks`] | the attacks, one file each, and the table [`ATTACKS`] |
+//! | `learned` | what the trained attacks share |
 //! | [`search`], [`channel`], [`prior`] | what several attacks need: nearest candidates, replaced tokens, language |
 //! | [`score`], [`classes`] | guesses against the truth |
 //! | [`side`], [`claim`] | what lengths tell; whether the guarantee is kept |
@@ -23,6 +24,7 @@ pub mod claim;
 pub mod classes;
 mod client_claim;
 pub mod controls;
+mod learned;
 pub mod named;
 pub mod prior;
 pub mod recorded;

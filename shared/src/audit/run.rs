@@ -12,7 +12,7 @@ use super::report::{AttackReport, AuditReport, AveragingReport, Control, Measure
 use super::score::{Scores, score};
 use super::side::side;
 use super::thresholds::AVERAGING_GAIN_MAX;
-use crate::model::BottomModel;
+use crate::model::{BottomModel, TopModel};
 use crate::privacy::ordinary_ids;
 use crate::text::TokenIds;
 
@@ -37,6 +37,8 @@ pub trait Subject {
 pub struct Knowledge<'a> {
     /// The client's part of the model.
     pub bottom: &'a BottomModel,
+    /// The blocks behind the cut, on the same device; without them the infilling attack is not run.
+    pub top: Option<&'a TopModel>,
     /// Tokens that no text consists of.
     pub special_ids: &'a [u32],
     /// Text that never overlaps the evaluated examples.
@@ -189,6 +191,7 @@ impl Audit<'_> {
     ) -> Attacker<'s> {
         Attacker {
             bottom: self.knowledge.bottom,
+            top: self.knowledge.top,
             special_ids: self.knowledge.special_ids,
             public: self.knowledge.public,
             public_classes: self.knowledge.public_classes,

@@ -1,14 +1,21 @@
 //! The attacks: a file and a line of [`ATTACKS`] each.
 
 mod as_is;
+mod attribute;
 mod average;
+mod bag;
 mod bayes;
+mod eia_learned;
+pub mod gradient;
+pub mod label;
+mod mask;
 mod nearest;
 mod relaxation;
 
 pub use average::Average;
 
 use super::attack::Attack;
+use label::{Evidence, LabelInference, Method};
 
 /// Every attack that the audit knows, in the order of the report.
 pub const ATTACKS: &[&dyn Attack] = &[
@@ -19,6 +26,19 @@ pub const ATTACKS: &[&dyn Attack] = &[
     &bayes::WORDS,
     &bayes::PAIRS,
     &relaxation::Relaxation,
+    &eia_learned::LearnedInversion,
+    &mask::Infilling,
+    &bag::BagOfTokens,
+    &attribute::AttributeInference,
+    &LabelInference::of(Method::Norm, Evidence::Gradients),
+    &LabelInference::of(Method::Cosine, Evidence::Gradients),
+    &LabelInference::of(Method::Hint, Evidence::Gradients),
+    &LabelInference::of(Method::KMeans, Evidence::Gradients),
+    &LabelInference::of(Method::Spectral, Evidence::Gradients),
+    &LabelInference::of(Method::Logistic, Evidence::Gradients),
+    &LabelInference::of(Method::KMeans, Evidence::Activations),
+    &LabelInference::of(Method::Spectral, Evidence::Activations),
+    &LabelInference::of(Method::Logistic, Evidence::Activations),
 ];
 
 /// The attacks of some names.
