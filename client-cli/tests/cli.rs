@@ -51,7 +51,7 @@ fn assert_fails(output: &Output, words: &str) {
 
 #[test]
 fn every_command_shows_the_options_of_privacy() {
-    for command in ["train", "predict", "preview"] {
+    for command in ["train", "predict", "preview", "audit"] {
         let output = cutlayer(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0));
         let help = String::from_utf8(output.stdout).unwrap();

@@ -13,8 +13,8 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use client_wasm::client::Client;
 use client_wasm::client::audit::{OwnedExample, draw, system_seed};
+use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::options::UploadDtype;
 use shared::audit::attacks::{ATTACKS, named};
 use shared::audit::recorded::uploaded;
@@ -65,9 +65,10 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         let texts: Vec<_> = rows.into_iter().map(|row| (row.text, row.pair)).collect();
         client.encode(&texts)
     });
-    let material = Material::gather(client, args, recorded, public).await?;
+    let material = Box::pin(Material::gather(client, args, recorded, public)).await?;
     let seed = args.seed.map_or_else(system_seed, Ok)?;
-    let outcome = material.attack(client, args, &chosen, seed, output).await?;
+    let attacked = material.attack(client, args, &chosen, seed, output);
+    let outcome = Box::pin(attacked).await?;
 
     let report = outcome.report.clone();
     let document = Document {
@@ -75,7 +76,10 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         version: env!("CARGO_PKG_VERSION"),
         model: client.catalogue().model_id.clone(),
         cut: client.cut(),
-        privacy: ready.privacy.clone(),
+        privacy: PrivacyReport {
+            contributing: Vec::new(), // words of the file
+            ..ready.privacy.clone()
+        },
         guarantee: guarantee(&client.noise(), ready.privacy.guarantee),
         attacker: material.attacker.clone(),
         recorded: args.recorded.is_some(),

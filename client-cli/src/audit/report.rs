@@ -137,7 +137,7 @@ fn audited(document: &Document) -> String {
         ("Parameter eta", eta),
         ("Protection level", level),
         ("What the setting does", escaped(&privacy.sentence)),
-        ("What is promised", escaped(document.guarantee)),
+        ("What is promised", escaped(&promise(document))),
         ("What was attacked", source.to_owned()),
         (
             "How much",
@@ -169,6 +169,13 @@ fn audited(document: &Document) -> String {
     }
     out += "</table></div>\n";
     out
+}
+
+/// The guarantee, and what the choice of words that matter costs of it.
+fn promise(document: &Document) -> String {
+    let caveats = document.privacy.caveats.iter().copied();
+    let sentences: Vec<&str> = std::iter::once(document.guarantee).chain(caveats).collect();
+    sentences.join(" ")
 }
 
 fn attacks(report: &AuditReport) -> String {

@@ -17,6 +17,9 @@ const DISTANCES_MAX: usize = 8 << 20;
 /// Public texts that the attacker releases itself, to learn what a mechanism does.
 const SIMULATED_TEXTS_MAX: usize = 400;
 
+/// Eta beyond which no distance between two tokens leaves a chance.
+const ETA_MAX: f64 = 1e9;
+
 /// Weight of what is expected of a token beside what was counted of it.
 const EXPECTED_WEIGHT: f64 = 1.0;
 
@@ -51,7 +54,10 @@ pub async fn by_law(
         .copied()
         .collect();
     let table = Table::of(attacker, &special).await?;
-    let scale = |token: u32| eta.at(token) / (2.0 * (table.d_model as f64).sqrt());
+    let scale = |token: u32| {
+        let eta = eta.at(token).min(ETA_MAX); // a token that is left as it is has an infinite one
+        eta / (2.0 * (table.d_model as f64).sqrt())
+    };
     let beaten = table.sums(attacker, &possible, &scale).await?;
     let k = decay(attacker, &possible, &beaten).await?;
     let stays: Vec<f64> = beaten.iter().map(|sum| (-k * sum).exp()).collect();

@@ -27,11 +27,11 @@ const LAW_DRAWS: usize = 20_000;
 ///
 /// When a word cannot be released, or the device fails.
 pub(super) async fn checks(attacker: &Attacker<'_>) -> Result<Vec<ClaimCheck>, AuditError> {
-    let words = words(attacker);
     let mut checks = Vec::new();
     match attacker.simulator.noise() {
         NoiseLaw::None | NoiseLaw::Other => {}
         NoiseLaw::Embedding { eta } => {
+            let words = words(attacker, &eta);
             let Some(first) = words.first() else {
                 return Ok(checks);
             };
@@ -39,6 +39,7 @@ pub(super) async fn checks(attacker: &Attacker<'_>) -> Result<Vec<ClaimCheck>, A
             checks.extend(replaced(attacker, &eta, &words).await?);
         }
         NoiseLaw::Cut { eta, norm_max } => {
+            let words = words(attacker, &eta);
             let Some(first) = words.first() else {
                 return Ok(checks);
             };
@@ -49,10 +50,13 @@ pub(super) async fn checks(attacker: &Attacker<'_>) -> Result<Vec<ClaimCheck>, A
     Ok(checks)
 }
 
-/// Frequent words of public text.
-fn words(attacker: &Attacker<'_>) -> Vec<u32> {
+/// Frequent words of public text, without those that the mechanism leaves as they are: nothing is
+/// claimed of them.
+fn words(attacker: &Attacker<'_>, eta: &TokenEta) -> Vec<u32> {
     let prior = Unigrams::of(attacker.public, attacker.bottom.config().vocab_size);
-    prior.most_frequent(WORDS, &attacker.special_mask())
+    let words = prior.most_frequent(prior.seen().len(), &attacker.special_mask());
+    let claimed = words.into_iter().filter(|word| eta.at(*word).is_finite());
+    claimed.take(WORDS).collect()
 }
 
 fn laws(eta: f64, seed: u64) -> Result<Vec<ClaimCheck>, AuditError> {

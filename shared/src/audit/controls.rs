@@ -8,8 +8,8 @@ use super::released::Released;
 use super::report::Control;
 use super::score::{Scores, firsts, score};
 use super::thresholds::{
-    EXACT_AT_CUT_0, LEAK_FOUND_MIN, LEAK_ONE_OF, REFERENCE_AT_CUT_0_MIN, REFERENCE_OVER_CHANCE_MIN,
-    SHUFFLED_ABOVE_CHANCE_MAX,
+    EXACT_AT_CUT_0, LEAK_FOUND_MIN, LEAK_ONE_OF, REFERENCE_AT_CUT_0_MIN,
+    REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN, REFERENCE_OVER_CHANCE_MIN, SHUFFLED_ABOVE_CHANCE_MAX,
 };
 use crate::text::TokenIds;
 
@@ -118,6 +118,8 @@ pub fn reference_control(id: &str, cut: usize, reference: &Scores, chance: f64) 
     let exact = cut == 0 && EXACT_AT_CUT_0.contains(&id);
     let bound = if exact {
         REFERENCE_AT_CUT_0_MIN
+    } else if reference.classes.is_some() {
+        chance + REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN
     } else {
         (REFERENCE_OVER_CHANCE_MIN * chance).min(REFERENCE_AT_CUT_0_MIN)
     };
@@ -218,6 +220,18 @@ mod tests {
         assert_eq!(found.success, 1.0);
         assert!((found.chance - 1.0 / 3.0).abs() < 1e-9);
         assert!(!shuffled_control(found).passed);
+    }
+
+    #[test]
+    fn the_bound_of_a_reference_is_that_of_its_kind() {
+        let at = |top1| Scores {
+            top1: Some(top1),
+            ..Scores::default()
+        };
+        // Exact at cut 0 by theory; elsewhere three times chance.
+        assert!(!reference_control("eia-nn", 0, &at(0.9), 0.02).passed);
+        assert!(reference_control("eia-nn", 1, &at(0.9), 0.02).passed);
+        assert!(!reference_control("eia-table", 0, &at(0.05), 0.02).passed);
     }
 
     #[test]

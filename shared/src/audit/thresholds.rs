@@ -16,6 +16,10 @@ pub const EXACT_AT_CUT_0: &[&str] = &[
 /// Every other attack must do this many times better than chance on undefended activations.
 pub const REFERENCE_OVER_CHANCE_MIN: f64 = 3.0;
 
+/// Attacks that guess a class must be right this much more often than chance on undefended
+/// activations: whether a class shows in a text at all is no matter of theory.
+pub const REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN: f64 = 0.05;
+
 /// Guesses held against the texts of others may succeed this much above chance at most: more means
 /// that the scorer or the attack sees the truth on another way.
 pub const SHUFFLED_ABOVE_CHANCE_MAX: f64 = 0.05;

@@ -212,3 +212,99 @@ async fn cli_says_in_one_sentence_what_the_server_does_not_offer() {
     assert!(errors.contains("not offered"), "{errors}");
     server.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn cli_audits_what_was_really_sent_and_writes_a_report() {
+    let (server, directory) = (server().await, tempfile::tempdir().unwrap());
+    let train = file(&directory, "train.csv", 40);
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (record, report) = (path("record"), path("report.html"));
+    let arguments = [
+        "train",
+        &train,
+        "--json",
+        "--epochs",
+        "1",
+        "--cut",
+        "0",
+        "--mechanism",
+        "none",
+        "--record",
+        &record,
+    ];
+    let output = cutlayer(&server, &arguments, "").await;
+    assert_eq!(output.status.code(), Some(0));
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(warned.contains("tokens of every text"), "{warned}");
+
+    let arguments = [
+        "audit",
+        &train,
+        "--recorded",
+        &record,
+        "--attacks",
+        "eia-nn,side",
+        "--examples",
+        "12",
+        "--seeds",
+        "2",
+        "--report",
+        &report,
+        "--json",
+    ];
+    let lines = lines(&cutlayer(&server, &arguments, "").await);
+    let audit = of_type(&lines, "audit")[0];
+    assert_eq!(audit["recorded"], true);
+    assert_eq!(audit["report"]["examples"], 12);
+    // Without a mechanism all that was sent can be read, also as f16.
+    let attack = &audit["report"]["attacks"][0];
+    assert_eq!(attack["id"], "eia-nn");
+    assert_eq!(attack["defended"]["top1"]["mean"], 1.0);
+    let html = std::fs::read_to_string(&report).unwrap();
+    assert!(html.starts_with("<!doctype html>") && html.contains("100.0&nbsp;%"));
+    for absent in ["<script", "http://", "https://", "word7", "word9"] {
+        assert!(!html.contains(absent), "the report holds {absent}");
+    }
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn cli_audits_a_file_and_shows_texts_only_when_asked() {
+    let (server, directory) = (server().await, tempfile::tempdir().unwrap());
+    let train = file(&directory, "train.csv", 40);
+    let report = directory.path().join("report.html");
+    let report = report.to_str().unwrap();
+    let arguments = [
+        "audit",
+        &train,
+        "--cut",
+        "0",
+        "--mechanism",
+        "vector",
+        "--eta",
+        "100",
+        "--attacks",
+        "eia-nn,eia-bayes,claim",
+        "--examples",
+        "10",
+        "--seeds",
+        "1",
+        "--report",
+        report,
+        "--show-text",
+    ];
+    let output = cutlayer(&server, &arguments, "").await;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("private text"), "{errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.contains("eia-bayes") && text.contains("Empirical privacy"),
+        "{text}"
+    );
+    let html = std::fs::read_to_string(report).unwrap();
+    assert!(html.contains("word7") && html.contains("as private as the file"));
+    let unknown = cutlayer(&server, &["audit", &train, "--attacks", "no-such"], "").await;
+    assert_eq!(unknown.status.code(), Some(1));
+    server.stop().await.unwrap();
+}

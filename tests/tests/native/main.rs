@@ -1,6 +1,7 @@
 //! Everything that is tested over real sockets and files, in one binary.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod audit;
 mod cli;
 mod exchange;
 mod gpu;

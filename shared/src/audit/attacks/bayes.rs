@@ -109,7 +109,9 @@ async fn likely(
     };
     let dim = observed.activations.d_model() as f64;
     let score = |pair: Pair| {
-        let eta = eta.at(pair.token);
+        // A token that is left as it is has no noise either.
+        let eta = Some(eta.at(pair.token)).filter(|eta| eta.is_finite());
+        let eta = eta.unwrap_or(ETA_WITHOUT_NOISE);
         let distance = f64::from(pair.clipped(norm_max).squared_distance()).sqrt();
         (-eta * distance + dim * eta.ln()) as f32 + prior.ln(pair.token)
     };
