@@ -1,0 +1,310 @@
+//! Utility against privacy: accuracy and what attacks recover, over mechanism, level, cut and
+//! contribution.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+
+use super::{Experiment, Report};
+use crate::experiment::audit;
+use crate::experiment::data::DataSet;
+use crate::experiment::figure::{Figure, Point};
+use crate::experiment::measure::Measure;
+use crate::experiment::report::{Column, Measured, cell, code, markdown, provenance};
+use crate::experiment::row::Row;
+use crate::experiment::statistics::Estimate;
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "curve",
+    title: "Accuracy against empirical privacy",
+    about: "How much accuracy does a mechanism cost, and what do attacks still recover? Empirical \
+            privacy (EP) is the share of tokens that an attack does not get right; that of a row \
+            is the EP of the strongest attack that was run on it, whichever that was. `changed` is \
+            the share of tokens that the mechanism does not pass on as they are.",
+    rows,
+    needs_public: true,
+    report,
+};
+
+const MEASURES: [Measure; 3] = [Measure::Accuracy, Measure::Shares, Measure::Attacks];
+
+/// Rows on SST, by what an interrupted run should have.
+const SST: &[(&str, &str)] = &[
+    ("none", "--cut 0 --mechanism none"),
+    ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
+    ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
+    (
+        "suppress-0.70",
+        "--cut 0 --mechanism suppress --protection 0.7",
+    ),
+    (
+        "token-0.50-top-2",
+        "--cut 0 --mechanism token --protection 0.5 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "vector-0.90-cut-2",
+        "--cut 2 --mechanism vector --protection 0.9",
+    ),
+    ("drop-0.70", "--cut 0 --mechanism drop --protection 0.7"),
+    ("token-0.40", "--cut 0 --mechanism token --protection 0.4"),
+    ("token-0.60", "--cut 0 --mechanism token --protection 0.6"),
+    (
+        "token-0.75-top-2",
+        "--cut 0 --mechanism token --protection 0.75 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "suppress-0.80",
+        "--cut 0 --mechanism suppress --protection 0.8",
+    ),
+    (
+        "pool-0.90-cut-5",
+        "--cut 5 --mechanism pool --protection 0.9",
+    ),
+    (
+        "exponential-0.75",
+        "--cut 0 --mechanism exponential --protection 0.75",
+    ),
+    (
+        "vector-0.90-cut-4",
+        "--cut 4 --mechanism vector --protection 0.9",
+    ),
+    ("none-cut-4", "--cut 4 --mechanism none"),
+    (
+        "token-0.60-top-2",
+        "--cut 0 --mechanism token --protection 0.6 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "token-0.40-top-2",
+        "--cut 0 --mechanism token --protection 0.4 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "token-0.60-floor",
+        "--cut 0 --mechanism token --protection 0.6 --contribution floor",
+    ),
+    (
+        "token-0.60-sigmoid",
+        "--cut 0 --mechanism token --protection 0.6 --contribution sigmoid",
+    ),
+    (
+        "suppress-0.60",
+        "--cut 0 --mechanism suppress --protection 0.6",
+    ),
+    ("drop-0.80", "--cut 0 --mechanism drop --protection 0.8"),
+    ("drop-0.60", "--cut 0 --mechanism drop --protection 0.6"),
+    (
+        "exponential-0.50",
+        "--cut 0 --mechanism exponential --protection 0.5",
+    ),
+    (
+        "pool-0.75-cut-5",
+        "--cut 5 --mechanism pool --protection 0.75",
+    ),
+    (
+        "vector-0.50-cut-2",
+        "--cut 2 --mechanism vector --protection 0.5",
+    ),
+    (
+        "vector-0.50-cut-4",
+        "--cut 4 --mechanism vector --protection 0.5",
+    ),
+    (
+        "vector-0.90-cut-4-top-2",
+        "--cut 4 --mechanism vector --protection 0.9 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "suppress-0.70-cut-4",
+        "--cut 4 --mechanism suppress --protection 0.7",
+    ),
+];
+
+/// Rows on Financial PhraseBank: what SST's say, said of other text and of three classes.
+const PHRASEBANK: &[(&str, &str)] = &[
+    ("none", "--cut 0 --mechanism none"),
+    ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
+    (
+        "token-0.50-top-2",
+        "--cut 0 --mechanism token --protection 0.5 --contribution top --contribution-parameter 0.02",
+    ),
+    (
+        "suppress-0.70",
+        "--cut 0 --mechanism suppress --protection 0.7",
+    ),
+    ("drop-0.70", "--cut 0 --mechanism drop --protection 0.7"),
+    ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
+    (
+        "vector-0.90-cut-2",
+        "--cut 2 --mechanism vector --protection 0.9",
+    ),
+];
+
+fn rows() -> Vec<Row> {
+    let of = |data: DataSet, list: &[(&str, &str)]| {
+        let row = |(name, options): &(&str, &str)| Row::new(data, name, options, &MEASURES);
+        list.iter().map(row).collect::<Vec<_>>()
+    };
+    [of(DataSet::Sst, SST), of(DataSet::PhraseBank, PHRASEBANK)].concat()
+}
+
+fn report(measured: &[Measured]) -> Result<Report> {
+    let mut report = Report::default();
+    for data in [DataSet::Sst, DataSet::PhraseBank] {
+        let rows: Vec<&Measured> = measured
+            .iter()
+            .filter(|measured| measured.row.data == data && !measured.records.is_empty())
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(report.text, "## {}\n\n{}\n", data.title(), table(&rows));
+        for (name, x, pointer) in [
+            ("strongest", "EP of the strongest attack", None),
+            (
+                "eia-table",
+                "EP of the nearest row of the embedding table (eia-table)",
+                Some("eia-table"),
+            ),
+        ] {
+            let Some(svg) = figure(&rows, data, x, pointer)? else {
+                continue;
+            };
+            let end = format!("{}-{name}", data.name());
+            let _ = writeln!(report.text, "![Accuracy against {x}](curve-{end}.svg)\n");
+            report.figures.push((end, svg));
+        }
+        let _ = write!(report.text, "### How\n\n{}\n", provenance(&rows));
+    }
+    Ok(report)
+}
+
+/// The table of a data set; an attack that was run on any row has a column.
+fn table(rows: &[&Measured]) -> String {
+    let fixed = [
+        Column::new("changed", "/shares/changed"),
+        Column::new("accuracy", "/accuracy/accuracy"),
+    ];
+    let attacks = audit::names(rows.iter().flat_map(|measured| &measured.records));
+    let mut header = vec!["row".to_owned(), "seeds".to_owned()];
+    header.extend(fixed.iter().map(|column| column.title.clone()));
+    header.extend(["EP".to_owned(), "strongest attack".to_owned()]);
+    header.extend(attacks.iter().map(|attack| format!("EP {attack}")));
+    let row = |measured: &&Measured| {
+        let mut cells = vec![
+            code(measured.row.short_name()),
+            measured.records.len().to_string(),
+        ];
+        cells.extend(
+            fixed
+                .iter()
+                .map(|column| cell(measured.at(&column.pointer))),
+        );
+        cells.push(cell(privacy(measured, None)));
+        cells.push(audit::strongest_names(&measured.records));
+        cells.extend(
+            attacks
+                .iter()
+                .map(|attack| cell(privacy(measured, Some(attack)))),
+        );
+        cells
+    };
+    let rows: Vec<_> = rows.iter().map(row).collect();
+    markdown(&header, &rows)
+}
+
+/// Empirical privacy against one attack, or against each seed's strongest.
+fn privacy(measured: &Measured, attack: Option<&str>) -> Option<Estimate> {
+    measured.estimate(|record| match attack {
+        Some(attack) => audit::empirical_privacy(record, attack),
+        None => audit::strongest(record).map(|(_, privacy)| privacy),
+    })
+}
+
+fn figure(
+    rows: &[&Measured],
+    data: DataSet,
+    x: &str,
+    attack: Option<&str>,
+) -> Result<Option<String>> {
+    let mut series: Vec<String> = Vec::new();
+    let mut points = Vec::new();
+    for measured in rows {
+        let both = privacy(measured, attack).zip(measured.at("/accuracy/accuracy"));
+        let Some((x, y)) = both else {
+            continue;
+        };
+        let name = line(&measured.row);
+        let at = series.iter().position(|known| *known == name);
+        let at = at.unwrap_or_else(|| {
+            series.push(name);
+            series.len() - 1
+        });
+        points.push(Point {
+            series: at,
+            x: x.mean,
+            y,
+        });
+    }
+    if points.is_empty() {
+        return Ok(None);
+    }
+    let figure = Figure {
+        title: data.title(),
+        x,
+        y: "test accuracy",
+        series: &series,
+        points: &points,
+    };
+    figure.to_svg().map(Some)
+}
+
+/// The line of the figure that a row is on: its settings without the level.
+fn line(row: &Row) -> String {
+    let mut name = row.option("mechanism").unwrap_or_default().to_owned();
+    if let Some(contribution) = row.option("contribution") {
+        name.push_str(&format!(" + {contribution}"));
+    }
+    match row.option("cut") {
+        Some("0") | None => name,
+        Some(cut) => format!("{name}, cut {cut}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::experiment::record::tests::record;
+
+    #[test]
+    fn the_level_moves_a_point_along_its_line() {
+        let rows = rows();
+        let of = |name: &str| line(rows.iter().find(|row| row.name == name).unwrap());
+        assert_eq!(of("sst/token-0.50"), of("sst/token-0.75"));
+        assert_eq!(of("sst/token-0.50-top-2"), "token + top");
+        assert_eq!(of("sst/vector-0.90-cut-4"), "vector, cut 4");
+    }
+
+    /// Breaks when the EP of a row is not that of the attack that recovers most.
+    #[test]
+    fn a_row_is_as_private_as_its_strongest_attack_says() {
+        let attacks = json!({ "attacks": {
+            "eia-table": { "empirical_privacy": 0.9 },
+            "eia-learned": { "empirical_privacy": 0.25 },
+        }});
+        let measured = json!({ "accuracy": { "accuracy": 0.75 }, "attacks": attacks });
+        let rows = [Measured {
+            row: rows().swap_remove(1),
+            records: vec![record("sst/token-0.50", 1, measured)],
+        }];
+        let report = report(&rows).unwrap();
+        let expected = "| `token-0.50` | 1 | – | 0.750 | 0.250 | `eia-learned` | 0.250 | 0.900 |";
+        assert!(report.text.contains(expected), "{}", report.text);
+        let names: Vec<_> = report
+            .figures
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(names, ["sst-strongest", "sst-eia-table"]);
+    }
+}
