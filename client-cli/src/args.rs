@@ -1,5 +1,7 @@
 //! The command line. Names and defaults are those of the page.
 
+mod privacy;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,12 +9,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
-    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, MechanismName, PrivacyOptions,
-    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
+    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, SEQ_LENGTH_DEFAULT, TrainOptions,
+    UploadDtype,
 };
 use serde::de::DeserializeOwned;
-use shared::privacy::{Eta, Protection};
 use shared::protocol::limits::Limits;
+
+use privacy::Privacy;
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
@@ -179,29 +182,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "NAME", help_heading = "Columns")]
     label_column: Option<String>,
 
-    /// What hides the text: `token` replaces words by similar ones, `vector` adds noise to activations, `none` hides
-    /// nothing.
-    #[arg(
-        long,
-        default_value = "token",
-        value_parser = named::<MechanismName>(&["token", "vector", "none"]),
-        help_heading = "Privacy"
-    )]
-    mechanism: MechanismName,
-
-    /// How much is hidden, above 0 and below 1 [default: 0.5]. For `token` the share of words that are replaced.
-    #[arg(long, value_name = "SHARE", value_parser = protection, help_heading = "Privacy")]
-    protection: Option<f64>,
-
-    /// The mechanism's own parameter instead of --protection; less is more private.
-    #[arg(
-        long,
-        value_name = "ETA",
-        value_parser = eta,
-        conflicts_with = "protection",
-        help_heading = "Privacy"
-    )]
-    eta: Option<f64>,
+    #[command(flatten)]
+    pub(crate) privacy: Privacy,
 }
 
 impl Common {
@@ -219,15 +201,6 @@ impl Common {
             text: self.text_column.clone(),
             pair: self.pair_column.clone(),
             label: self.label_column.clone(),
-        }
-    }
-
-    pub(crate) fn privacy(&self) -> PrivacyOptions {
-        let protection = self.protection.or(PrivacyOptions::default().protection);
-        PrivacyOptions {
-            mechanism: self.mechanism,
-            protection: protection.filter(|_| self.eta.is_none()),
-            eta: self.eta,
         }
     }
 }
@@ -340,11 +313,8 @@ impl Args {
     /// A usage error, which ends the program with 2.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let usage = |kind, sentence: String| Self::command().error(kind, sentence);
-        let common = self.command.common();
-        let strength = common.protection.or(common.eta);
-        if common.mechanism == MechanismName::None && strength.is_some() {
-            let sentence = "--mechanism none hides nothing: it takes no --protection and no --eta";
-            return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
+        if let Err(sentence) = self.command.common().privacy.check() {
+            return Err(usage(ErrorKind::ArgumentConflict, sentence));
         }
         match self.command.training().map_or(Ok(()), Training::check) {
             Ok(()) => Ok(()),
@@ -371,18 +341,6 @@ fn server(url: &str) -> Result<String, &'static str> {
     }
 }
 
-fn protection(text: &str) -> Result<f64, String> {
-    let value = text.parse().map_err(|_| "not a number")?;
-    let protection = Protection::new(value).map_err(|error| error.to_string())?;
-    Ok(protection.get())
-}
-
-fn eta(text: &str) -> Result<f64, String> {
-    let value = text.parse().map_err(|_| "not a number")?;
-    let eta = Eta::new(value).map_err(|error| error.to_string())?;
-    Ok(eta.get())
-}
-
 fn validation_share(text: &str) -> Result<f64, &'static str> {
     let share: f64 = text.parse().map_err(|_| "not a number")?;
     if (0.0..=0.9).contains(&share) {
@@ -395,6 +353,8 @@ fn validation_share(text: &str) -> Result<f64, &'static str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use client_wasm::options::{ContributionOptions, PrivacyOptions, ReadingName};
+
     use super::*;
 
     fn parse(words: &str) -> Result<Args, clap::Error> {
@@ -434,24 +394,29 @@ mod tests {
             ..ConnectOptions::default()
         };
         assert_eq!(common.connect(), page);
-        assert_eq!(common.privacy(), PrivacyOptions::default());
+        assert_eq!(common.privacy.options(), PrivacyOptions::default());
         assert_eq!(common.columns(), ChosenColumns::default());
     }
 
     #[test]
     fn every_name_means_something() {
         let words = "cutlayer train a.csv --device gpu --precision f32 --mechanism vector \
-                     --eta 33.5 --class-weights balanced --dtype int8";
+                     --eta 33.5 --contribution top --contribution-parameter 0.02 --class-weights balanced --dtype int8";
         let args = parse(words).unwrap();
         let common = args.command.common();
         assert_eq!(common.connect().device, DeviceChoice::Gpu);
         assert_eq!(common.connect().precision, BottomPrecision::F32);
         let privacy = PrivacyOptions {
-            mechanism: MechanismName::Vector,
+            mechanism: "vector".to_owned(),
             protection: None,
             eta: Some(33.5),
+            contribution: ContributionOptions {
+                reading: ReadingName::Top,
+                parameter: Some(0.02),
+                label_dependent: false,
+            },
         };
-        assert_eq!(common.privacy(), privacy);
+        assert_eq!(common.privacy.options(), privacy);
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
@@ -468,6 +433,13 @@ mod tests {
             train("--mechanism none --eta 3"),
             ErrorKind::ArgumentConflict
         );
+        for together in [
+            "--mechanism suppress --contribution top",
+            "--label-dependent",
+            "--contribution-parameter 0.5",
+        ] {
+            assert_eq!(train(together), ErrorKind::ArgumentConflict, "{together}");
+        }
         for wrong in [
             "--protection 1",
             "--eta 0",

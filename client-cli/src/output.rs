@@ -8,7 +8,6 @@ use client_wasm::client::{Answer, Evaluation, PrivacyReport};
 use client_wasm::error::ClientError;
 use client_wasm::events::{Event, LoadingStage};
 use client_wasm::file::{BadRowSummary, FileReport, LabelSummary};
-use client_wasm::options::MechanismName;
 use client_wasm::preview::Preview;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -180,7 +179,7 @@ impl Output {
             }
             Line::Privacy(report) => {
                 // A mechanism that hides nothing has been warned of already.
-                if report.mechanism != MechanismName::None {
+                if report.protection.is_some() {
                     self.note(&report.sentence);
                 }
                 Ok(())

@@ -2,7 +2,6 @@
 
 use client_wasm::client::Client;
 use client_wasm::file::FileReport;
-use client_wasm::options::MechanismName;
 use client_wasm::release::ReleaseKey;
 
 use crate::args::Common;
@@ -30,9 +29,12 @@ pub(crate) async fn client(
         report = client.choose_columns(&columns)?;
     }
     output.line(&Line::file(&report))?;
-    let privacy = client.set_privacy(&common.privacy()).await?;
-    if privacy.mechanism == MechanismName::None {
+    let privacy = client.set_privacy(&common.privacy.options()).await?;
+    if privacy.protection.is_none() {
         output.warning(&format!("WARNING: {}", privacy.sentence));
+    }
+    for caveat in &privacy.caveats {
+        output.warning(caveat);
     }
     output.line(&Line::Privacy(&privacy))?;
     Ok((client, report))

@@ -167,16 +167,18 @@ pub(crate) fn preview(preview: &Preview, coloured: bool) -> String {
     let shares = preview.shares;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     text += &format!(
-        "Of {} tokens: {} unchanged, {} near, {} far.\n",
+        "Of {} tokens: {} unchanged, {} near, {} far, {} removed.\n",
         preview.tokens_counted,
         percent(shares.unchanged),
         percent(shares.near),
-        percent(shares.far)
+        percent(shares.far),
+        percent(shares.removed)
     );
     text
 }
 
-/// A token as its owner wrote it, and as the server would read it: yellow is near, red is far.
+/// A token as its owner wrote it, and as the server would read it: yellow is near, red is far, a
+/// grey blank is removed.
 fn coloured_token(token: &PreviewToken) -> (String, String) {
     let space = if token.continues { "" } else { " " };
     let yours = format!("{space}{}", plain(&token.text));
@@ -184,6 +186,7 @@ fn coloured_token(token: &PreviewToken) -> (String, String) {
     let seen = match token.kind {
         "near" => format!("{space}\x1b[33m{seen}\x1b[0m"),
         "far" => format!("{space}\x1b[31m{seen}\x1b[0m"),
+        "removed" => format!("{space}\x1b[90m__\x1b[0m"),
         _ => format!("{space}{seen}"),
     };
     (yours, seen)
@@ -308,6 +311,7 @@ mod tests {
             unchanged: 0.5,
             near: 0.0,
             far: 0.5,
+            removed: 0.0,
         };
         Preview {
             examples: vec![PreviewExample { tokens }],
@@ -319,7 +323,7 @@ mod tests {
     #[test]
     fn a_preview_shows_every_ordinary_token_and_no_special_one() {
         let expected = "# 1\nun -> un\n##kind -> fair\n\n\
-                        Of 2 tokens: 50.0 % unchanged, 0.0 % near, 50.0 % far.\n";
+                        Of 2 tokens: 50.0 % unchanged, 0.0 % near, 50.0 % far, 0.0 % removed.\n";
         assert_eq!(preview(&shown(), false), expected);
     }
 

@@ -11,6 +11,7 @@ use futures_util::lock::Mutex;
 use js_sys::{Error, Function, JSON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::privacy::mechanism::{MECHANISMS, MechanismEntry};
 use shared::text::RawText;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
@@ -85,6 +86,22 @@ impl Client {
         answer(self.core.lock().await.choose_columns(&chosen))
     }
 
+    /// The table of mechanisms, in the order in which they are offered.
+    pub fn mechanisms(&self) -> Result<JsValue, JsValue> {
+        let entry = |entry: &MechanismEntry| {
+            serde_json::json!({
+                "name": entry.name,
+                "title": entry.title,
+                "about": entry.about,
+                "level": entry.level,
+                "guarantee": entry.guarantee,
+                "takes_contribution": entry.takes_contribution,
+                "ranks_tokens": entry.ranks_tokens,
+            })
+        };
+        to_js(&MECHANISMS.iter().map(entry).collect::<Vec<_>>())
+    }
+
     /// Chooses the mechanism and its strength.
     pub async fn set_privacy(&self, options: JsValue) -> Result<JsValue, JsValue> {
         let options: PrivacyOptions = from_js(&options)?;
@@ -101,15 +118,15 @@ impl Client {
         answer(self.core.lock().await.preview(examples).await)
     }
 
-    /// One text beside what the server would see.
-    pub async fn preview_text(&self, text: String) -> Result<JsValue, JsValue> {
-        answer(
-            self.core
-                .lock()
-                .await
-                .preview_text(&RawText::new(text))
-                .await,
-        )
+    /// One text or pair beside what the server would see.
+    pub async fn preview_text(
+        &self,
+        text: String,
+        pair: Option<String>,
+    ) -> Result<JsValue, JsValue> {
+        let (text, pair) = (RawText::new(text), pair.map(RawText::new));
+        let core = self.core.lock().await;
+        answer(core.preview_text(&text, pair.as_ref()).await)
     }
 
     /// Releases the file and trains; ends when the run does.
@@ -141,11 +158,12 @@ impl Client {
         self.command(Command::Cancel);
     }
 
-    /// Classifies texts.
-    pub async fn predict(&self, texts: Vec<String>) -> Result<JsValue, JsValue> {
+    /// Classifies texts or pairs: `[text, pair or null]` each.
+    pub async fn predict(&self, texts: JsValue) -> Result<JsValue, JsValue> {
+        let texts: Vec<(String, Option<String>)> = from_js(&texts)?;
         let texts: Vec<_> = texts
             .into_iter()
-            .map(|text| (RawText::new(text), None))
+            .map(|(text, pair)| (RawText::new(text), pair.map(RawText::new)))
             .collect();
         answer(self.core.lock().await.predict(&texts).await)
     }

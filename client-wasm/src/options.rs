@@ -1,6 +1,7 @@
 //! What a person chooses, with the defaults of the page and the command line.
 
 use serde::{Deserialize, Serialize};
+use shared::privacy::contribution::{LabelPolicy, Reading};
 use shared::protocol::message::{AdapterSettings, AdapterTarget, TrainSettings};
 use shared::protocol::tensor::ActivationDtype;
 
@@ -56,37 +57,80 @@ pub struct ConnectOptions {
 /// than it gains.
 pub const SEQ_LENGTH_DEFAULT: u32 = 128;
 
-/// Which mechanism.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MechanismName {
-    /// No protection.
-    None,
-    /// Noise on token embeddings, then the nearest token.
-    #[default]
-    Token,
-    /// Noise on the activations at the cut.
-    Vector,
-}
-
-/// How much protection.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Which mechanism, and how much of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PrivacyOptions {
-    /// Which mechanism.
-    pub mechanism: MechanismName,
+    /// A name of the table of mechanisms.
+    pub mechanism: String,
     /// Protection level, above 0 and below 1; not used when `eta` is given.
     pub protection: Option<f64>,
     /// The parameter itself, for experts.
     pub eta: Option<f64>,
+    /// Less noise for words that matter (CTI).
+    pub contribution: ContributionOptions,
 }
 
 impl Default for PrivacyOptions {
     fn default() -> Self {
         Self {
-            mechanism: MechanismName::Token,
-            protection: Some(0.5),
+            mechanism: "token".to_owned(),
+            protection: Some(PROTECTION_DEFAULT),
             eta: None,
+            contribution: ContributionOptions::default(),
+        }
+    }
+}
+
+/// The protection level when nobody says otherwise.
+pub const PROTECTION_DEFAULT: f64 = 0.5;
+
+/// How contribution becomes noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadingName {
+    /// Every word gets the same noise.
+    #[default]
+    Off,
+    /// Eta times the importance, at least a floor.
+    Floor,
+    /// The top share of the vocabulary is left unperturbed.
+    Top,
+    /// Eta times a sigmoid of the importance.
+    Sigmoid,
+}
+
+/// CTI: which words get less noise.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContributionOptions {
+    /// How importance becomes noise.
+    pub reading: ReadingName,
+    /// The reading's parameter: the floor (0.6), the share of the vocabulary (0.01) or the centre
+    /// of the sigmoid (0); its default when not given.
+    pub parameter: Option<f64>,
+    /// Whether the noise of a training row may depend on its label.
+    pub label_dependent: bool,
+}
+
+impl ContributionOptions {
+    /// The reading with its parameter; none when it is off.
+    pub fn reading(&self) -> Option<Reading> {
+        let or = |default| self.parameter.unwrap_or(default);
+        match self.reading {
+            ReadingName::Off => None,
+            ReadingName::Floor => Some(Reading::Floor { floor: or(0.6) }),
+            ReadingName::Top => Some(Reading::TopShare { rho: or(0.01) }),
+            ReadingName::Sigmoid => Some(Reading::Sigmoid { center: or(0.0) }),
+        }
+    }
+
+    /// Whether labels may enter the noise.
+    pub fn policy(&self) -> LabelPolicy {
+        if self.label_dependent {
+            LabelPolicy::LabelDependent
+        } else {
+            LabelPolicy::LabelFree
         }
     }
 }

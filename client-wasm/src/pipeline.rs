@@ -1,23 +1,15 @@
 //! From a text to what may be sent.
 
-use rand_chacha::ChaCha20Rng;
+use std::rc::Rc;
+
 use shared::model::{BottomModel, CutActivations, TokenBatch};
-use shared::privacy::{Eta, PrivacyError, PrivatizedTokenIds, TokenPrivatizer, VectorPrivatizer};
+use shared::privacy::nearest::TokenTable;
+use shared::privacy::none::NoMechanism;
+use shared::privacy::{BottomInput, Mechanism, PrivateExample};
 use shared::text::{RawText, TokenIds, Tokenizer};
 
 use crate::error::ClientError;
 use crate::release::ReleaseKey;
-
-/// What stands between a text and the wire.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mechanism {
-    /// Nothing: whoever has the bottom model can read the text. For measurements.
-    None,
-    /// Noise on token embeddings, then the nearest token.
-    Token(Eta),
-    /// Noise on the activations at the cut.
-    Vector(VectorPrivatizer),
-}
 
 /// A text, or a pair of texts that is classified together.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +18,8 @@ pub struct TextPair<'a> {
     pub text: &'a RawText,
     /// The second text, where the task has one.
     pub pair: Option<&'a RawText>,
+    /// The class, for training rows under label-dependent contribution and for nothing else.
+    pub class: Option<u32>,
 }
 
 /// Tokenizer, mechanism and bottom model of a client.
@@ -33,13 +27,13 @@ pub struct TextPair<'a> {
 pub struct Pipeline {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) bottom: BottomModel,
-    pub(crate) token_privatizer: TokenPrivatizer,
-    pub(crate) mechanism: Mechanism,
+    pub(crate) table: Rc<TokenTable>,
+    pub(crate) mechanism: Rc<dyn Mechanism>,
     key: ReleaseKey,
 }
 
 impl Pipeline {
-    /// Puts a pipeline together; its mechanism is `None` until one is chosen.
+    /// Puts a pipeline together; its mechanism is `none` until one is chosen.
     ///
     /// # Errors
     ///
@@ -53,18 +47,18 @@ impl Pipeline {
         if known > rows {
             return Err(ClientError::TokenizerMismatch { known, rows });
         }
-        let token_privatizer = TokenPrivatizer::new(&bottom, &tokenizer.special_ids()).await?;
+        let table = TokenTable::new(&bottom, &tokenizer.special_ids()).await?;
         Ok(Self {
             tokenizer,
             bottom,
-            token_privatizer,
-            mechanism: Mechanism::None,
+            table: Rc::new(table),
+            mechanism: Rc::new(NoMechanism),
             key,
         })
     }
 
     /// Chooses the mechanism of all later releases.
-    pub fn set_mechanism(&mut self, mechanism: Mechanism) {
+    pub fn set_mechanism(&mut self, mechanism: Rc<dyn Mechanism>) {
         self.mechanism = mechanism;
     }
 
@@ -74,46 +68,35 @@ impl Pipeline {
     ///
     /// When a text has no token, or the device fails.
     pub async fn release(&self, texts: &[TextPair<'_>]) -> Result<CutActivations, ClientError> {
-        let mut tokens = self.tokens(texts)?; //                       RawText -> TokenIds
-        let privatized = self.privatize(&mut tokens).await?; //        -> PrivatizedTokenIds
-        let mut activations = self.bottom(&privatized).await?; //      -> CutActivations
-        self.perturb(&mut activations, &mut tokens);
-        Ok(activations)
+        let mut examples = self.examples(texts)?; //                         RawText -> TokenIds
+        let inputs = self.mechanism.privatize(&mut examples).await?; //      -> PrivatizedTokenIds
+        let activations = self.bottom(&inputs).await?; //                    -> CutActivations
+        Ok(self.mechanism.perturb(activations, &mut examples))
     }
 
     /// Tokenizes, and gives every text the generator of its noise.
-    pub(crate) fn tokens(
+    pub(crate) fn examples(
         &self,
         texts: &[TextPair<'_>],
-    ) -> Result<Vec<(TokenIds, ChaCha20Rng)>, ClientError> {
+    ) -> Result<Vec<PrivateExample>, ClientError> {
+        let parameters = self.mechanism.parameters();
         let cut = self.bottom.cut().index();
         texts
             .iter()
-            .map(|TextPair { text, pair }| {
-                let ids = self.tokenizer.encode(text, *pair)?;
-                Ok((ids, self.key.rng(&self.mechanism, cut, text, *pair)))
+            .map(|TextPair { text, pair, class }| {
+                Ok(PrivateExample {
+                    tokens: self.tokenizer.encode(text, *pair)?,
+                    class: *class,
+                    rng: self.key.rng(&parameters, cut, text, *pair),
+                })
             })
             .collect()
     }
 
-    /// The mechanism `token`, where it is chosen.
-    pub(crate) async fn privatize(
-        &self,
-        tokens: &mut [(TokenIds, ChaCha20Rng)],
-    ) -> Result<Vec<BottomInput>, PrivacyError> {
-        Ok(match self.mechanism {
-            Mechanism::Token(eta) => {
-                let privatized = self.token_privatizer.privatize(tokens, eta).await?;
-                privatized
-                    .into_iter()
-                    .map(BottomInput::Privatized)
-                    .collect()
-            }
-            Mechanism::None | Mechanism::Vector(_) => tokens
-                .iter()
-                .map(|(ids, _)| BottomInput::Clear(ids.clone()))
-                .collect(),
-        })
+    /// The tokens of some texts, before any mechanism.
+    pub(crate) fn tokens(&self, texts: &[TextPair<'_>]) -> Result<Vec<TokenIds>, ClientError> {
+        let encode = |text: &TextPair<'_>| self.tokenizer.encode(text.text, text.pair);
+        Ok(texts.iter().map(encode).collect::<Result<_, _>>()?)
     }
 
     pub(crate) async fn bottom(
@@ -122,38 +105,9 @@ impl Pipeline {
     ) -> Result<CutActivations, ClientError> {
         let examples: Vec<(&[u32], &[u8])> = inputs
             .iter()
-            .map(|input| (input.ids().ids(), input.ids().type_ids()))
+            .map(|input| (input.token_ids().ids(), input.token_ids().type_ids()))
             .collect();
         let batch = TokenBatch::new(&examples, self.bottom.config())?;
         Ok(self.bottom.activations(&batch).await?)
-    }
-
-    /// The mechanism `vector`, where it is chosen.
-    pub(crate) fn perturb(
-        &self,
-        activations: &mut CutActivations,
-        tokens: &mut [(TokenIds, ChaCha20Rng)],
-    ) {
-        if let Mechanism::Vector(vector) = self.mechanism {
-            let mut rngs: Vec<&mut ChaCha20Rng> = tokens.iter_mut().map(|(_, rng)| rng).collect();
-            vector.privatize(activations, &mut rngs);
-        }
-    }
-}
-
-/// What the bottom model is given: under `vector` and `none` the ids as they are, for what is
-/// perturbed comes later.
-#[derive(Debug, Clone)]
-pub(crate) enum BottomInput {
-    Clear(TokenIds),
-    Privatized(PrivatizedTokenIds),
-}
-
-impl BottomInput {
-    pub(crate) fn ids(&self) -> &TokenIds {
-        match self {
-            Self::Clear(ids) => ids,
-            Self::Privatized(privatized) => privatized.token_ids(),
-        }
     }
 }

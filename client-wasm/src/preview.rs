@@ -1,13 +1,13 @@
 //! What the server would see of a text, word for word, and how much of the data changes.
 
-use rand_chacha::ChaCha20Rng;
 use serde::Serialize;
 use shared::model::CutActivations;
-use shared::privacy::Change;
+use shared::privacy::change::changes;
+use shared::privacy::{Change, PrivateExample};
 use shared::text::TokenIds;
 
 use crate::error::ClientError;
-use crate::pipeline::{BottomInput, Mechanism, Pipeline, TextPair};
+use crate::pipeline::{Pipeline, TextPair};
 
 /// Tokens that the shares are measured on; more would not change what a person sees.
 pub const SHARES_TOKENS_MAX: usize = 2_000;
@@ -46,7 +46,7 @@ pub struct PreviewToken {
     pub text: String,
     /// What the server would see.
     pub seen: String,
-    /// `unchanged`, `near`, `far` or `special`.
+    /// `unchanged`, `near`, `far`, `removed` or `special`.
     pub kind: &'static str,
     /// Whether it continues the word before it.
     pub continues: bool,
@@ -61,6 +61,8 @@ pub struct Shares {
     pub near: f64,
     /// Became something else.
     pub far: f64,
+    /// Were left out or blanked out, or averaged with others.
+    pub removed: f64,
 }
 
 impl Pipeline {
@@ -68,9 +70,9 @@ impl Pipeline {
     /// many of `texts` as hold [`SHARES_TOKENS_MAX`] tokens. It is the very release that an upload
     /// would send.
     ///
-    /// Under `vector` the server sees a noisy vector and no token; shown is the token whose clean
-    /// activation, among all those of the texts at hand, is nearest. That is more than a real
-    /// attacker has, who does not own the clean ones.
+    /// Where the activations themselves are perturbed the server sees a noisy vector and no token;
+    /// shown is the token whose clean activation, among all those of the texts at hand, is nearest.
+    /// That is more than a real attacker has, who does not own the clean ones.
     ///
     /// # Errors
     ///
@@ -81,19 +83,20 @@ impl Pipeline {
         shown: usize,
     ) -> Result<Preview, ClientError> {
         let mut examples = Vec::new();
-        let mut counts = [0usize; 3];
+        let mut counts = [0usize; 4];
         for batch in texts.chunks(BATCH) {
-            for (before, after, changes) in self.seen(batch).await? {
-                for change in &changes {
+            for (before, seen) in self.seen(batch).await? {
+                for (_, change) in &seen {
                     match change {
                         Change::Special => {}
                         Change::Unchanged => counts[0] += 1,
                         Change::Near => counts[1] += 1,
                         Change::Far => counts[2] += 1,
+                        Change::Removed => counts[3] += 1,
                     }
                 }
                 if examples.len() < shown {
-                    examples.push(self.example(&before, &after, &changes));
+                    examples.push(self.example(&before, &seen)?);
                 }
             }
             if counts.iter().sum::<usize>() >= SHARES_TOKENS_MAX && examples.len() >= shown {
@@ -102,110 +105,103 @@ impl Pipeline {
         }
         let total = counts.iter().sum::<usize>();
         let share = |count: usize| count as f64 / total.max(1) as f64;
-        let [unchanged, near, far] = counts.map(share);
+        let [unchanged, near, far, removed] = counts.map(share);
         Ok(Preview {
             examples,
             shares: Shares {
                 unchanged,
                 near,
                 far,
+                removed,
             },
             tokens_counted: total,
         })
     }
 
-    /// Each text before and after, and what became of each token.
+    /// Each text, and for each of its tokens what the server would take it for.
     async fn seen(
         &self,
         texts: &[TextPair<'_>],
-    ) -> Result<Vec<(TokenIds, TokenIds, Vec<Change>)>, ClientError> {
-        let mut tokens = self.tokens(texts)?;
-        match self.mechanism {
-            Mechanism::None => Ok(tokens
-                .into_iter()
-                .map(|(ids, _)| {
-                    let special = ids.special().iter();
-                    let kind = |special: &bool| {
-                        if *special {
-                            Change::Special
-                        } else {
-                            Change::Unchanged
-                        }
-                    };
-                    let changes = special.map(kind).collect();
-                    (ids.clone(), ids, changes)
-                })
-                .collect()),
-            Mechanism::Token(_) => {
-                let inputs = self.privatize(&mut tokens).await?;
-                let mut seen = Vec::with_capacity(inputs.len());
-                for ((before, _), input) in tokens.into_iter().zip(inputs) {
-                    if let BottomInput::Privatized(after) = input {
-                        let changes = self.token_privatizer.changes(&before, &after).await?;
-                        seen.push((before, after.token_ids().clone(), changes));
-                    }
-                }
-                Ok(seen)
-            }
-            Mechanism::Vector(_) => self.seen_vectors(&mut tokens).await,
+    ) -> Result<Vec<(TokenIds, Vec<(u32, Change)>)>, ClientError> {
+        let mut examples = self.examples(texts)?;
+        if self.mechanism.perturbs_activations() {
+            return self.seen_activations(examples).await;
         }
+        let inputs = self.mechanism.privatize(&mut examples).await?;
+        let mut seen = Vec::with_capacity(inputs.len());
+        for (example, input) in examples.into_iter().zip(inputs) {
+            let changes = changes(&self.table, &example.tokens, &input, self.blank()).await?;
+            seen.push((example.tokens, changes));
+        }
+        Ok(seen)
     }
 
-    async fn seen_vectors(
+    /// What stands where nothing came out.
+    fn blank(&self) -> u32 {
+        self.tokenizer.mask_id().unwrap_or(u32::MAX)
+    }
+
+    async fn seen_activations(
         &self,
-        tokens: &mut [(TokenIds, ChaCha20Rng)],
-    ) -> Result<Vec<(TokenIds, TokenIds, Vec<Change>)>, ClientError> {
-        let inputs = self.privatize(tokens).await?;
+        mut examples: Vec<PrivateExample>,
+    ) -> Result<Vec<(TokenIds, Vec<(u32, Change)>)>, ClientError> {
+        let inputs = self.mechanism.privatize(&mut examples).await?;
         let clean = self.bottom(&inputs).await?;
-        let mut noisy = clean.clone();
-        self.perturb(&mut noisy, tokens);
-        let owners: Vec<u32> = tokens
+        let noisy = self.mechanism.perturb(clean.clone(), &mut examples);
+        let nearest = if noisy.seq_lengths() == clean.seq_lengths() {
+            nearest_rows(&noisy, &clean)
+        } else {
+            Vec::new() // averages: no row is that of one token
+        };
+        let owners: Vec<u32> = examples
             .iter()
-            .flat_map(|(ids, _)| ids.ids().to_vec())
+            .flat_map(|example| example.tokens.ids().to_vec())
             .collect();
-        let mut nearest = nearest_rows(&noisy, &clean)
-            .into_iter()
-            .map(|row| owners[row]);
-        tokens
-            .iter()
-            .map(|(before, _)| {
-                let answers: Vec<u32> = nearest.by_ref().take(before.len()).collect();
-                let changes = before.ids().iter().zip(&answers).zip(before.special());
-                let changes = changes
-                    .map(|((id, answer), special)| match (special, id == answer) {
-                        (true, _) => Change::Special,
-                        (false, true) => Change::Unchanged,
-                        (false, false) => Change::Far,
-                    })
-                    .collect();
-                let shown = before.ids().iter().zip(&answers).zip(before.special());
-                let shown =
-                    shown.map(|((id, answer), special)| if *special { *id } else { *answer });
-                Ok((before.clone(), before.with_ids(shown.collect())?, changes))
-            })
-            .collect()
+        let blank = self.blank();
+        let mut answers = nearest.into_iter().map(|row| owners[row]);
+        let seen = |example: PrivateExample| {
+            let positions = example.tokens.ids().iter().zip(example.tokens.special());
+            let seen = positions.map(|(id, special)| match (answers.next(), special) {
+                (_, true) => (*id, Change::Special),
+                (Some(answer), false) if answer == *id => (answer, Change::Unchanged),
+                (Some(answer), false) => (answer, Change::Far),
+                (None, false) => (blank, Change::Removed),
+            });
+            let seen = seen.collect();
+            (example.tokens, seen)
+        };
+        Ok(examples.into_iter().map(seen).collect())
     }
 
-    fn example(&self, before: &TokenIds, after: &TokenIds, changes: &[Change]) -> PreviewExample {
+    fn example(
+        &self,
+        before: &TokenIds,
+        after: &[(u32, Change)],
+    ) -> Result<PreviewExample, ClientError> {
         let pieces = self.tokenizer.pieces(before);
-        let seen = self.tokenizer.pieces(after);
+        let ids = after.iter().map(|(id, _)| *id).collect();
+        let seen = self.tokenizer.pieces(&before.with_ids(ids)?);
         let tokens = pieces
             .into_iter()
             .zip(seen)
-            .zip(changes)
-            .map(|((piece, seen), change)| PreviewToken {
+            .zip(after)
+            .map(|((piece, seen), (_, change))| PreviewToken {
                 text: piece.text,
-                seen: seen.text,
+                seen: match change {
+                    Change::Removed => String::new(),
+                    _ => seen.text,
+                },
                 kind: match change {
                     Change::Special => "special",
                     Change::Unchanged => "unchanged",
                     Change::Near => "near",
                     Change::Far => "far",
+                    Change::Removed => "removed",
                 },
                 continues: piece.continues,
             })
             .collect();
-        PreviewExample { tokens }
+        Ok(PreviewExample { tokens })
     }
 }
 

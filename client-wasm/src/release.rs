@@ -14,7 +14,6 @@ use sha2::{Digest, Sha256};
 use shared::text::RawText;
 
 use crate::error::ClientError;
-use crate::pipeline::Mechanism;
 
 /// The secret behind all noise of a client. It never leaves the device and is not stored.
 #[derive(Clone)]
@@ -47,24 +46,17 @@ impl ReleaseKey {
     }
 
     /// The generator for the release of one text: ChaCha20 seeded with
-    /// `sha256(secret, mechanism, its parameters, cut, text, pair)`.
+    /// `sha256(secret, the mechanism's parameters with its tag, cut, text, pair)`.
     pub fn rng(
         &self,
-        mechanism: &Mechanism,
+        parameters: &[u8],
         cut: usize,
         text: &RawText,
         pair: Option<&RawText>,
     ) -> ChaCha20Rng {
         let mut hash = Sha256::new();
         hash.update(self.0);
-        let (tag, parameters) = match mechanism {
-            Mechanism::None => (0u8, [0.0; 2]),
-            Mechanism::Token(eta) => (1, [eta.get(), 0.0]),
-            Mechanism::Vector(vector) => (2, [vector.eta.get(), vector.norm_max]),
-        };
-        hash.update([tag]);
-        hash.update(parameters[0].to_le_bytes());
-        hash.update(parameters[1].to_le_bytes());
+        hash.update(parameters);
         hash.update((cut as u64).to_le_bytes());
         for text in [Some(text), pair] {
             let bytes = text.map(|text| text.expose().as_bytes());
@@ -85,27 +77,25 @@ impl ReleaseKey {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use rand::Rng;
-    use shared::privacy::Eta;
 
     use super::*;
 
-    fn first(mechanism: &Mechanism, cut: usize, text: &str, pair: Option<&str>) -> u64 {
+    fn first(parameters: &[u8], cut: usize, text: &str, pair: Option<&str>) -> u64 {
         let pair = pair.map(|pair| RawText::new(pair.to_owned()));
         let text = RawText::new(text.to_owned());
         ReleaseKey::from_bytes([7; 32])
-            .rng(mechanism, cut, &text, pair.as_ref())
+            .rng(parameters, cut, &text, pair.as_ref())
             .next_u64()
     }
 
     #[test]
     fn the_same_text_gets_the_same_noise_and_nothing_else_does() {
-        let eta = |value| Mechanism::Token(Eta::new(value).unwrap());
-        let reference = first(&eta(80.0), 0, "ab", None);
-        assert_eq!(reference, first(&eta(80.0), 0, "ab", None));
-        assert_ne!(reference, first(&eta(80.1), 0, "ab", None));
-        assert_ne!(reference, first(&eta(80.0), 1, "ab", None));
-        assert_ne!(reference, first(&eta(80.0), 0, "a", Some("b")));
-        assert_ne!(reference, first(&eta(80.0), 0, "ab", Some("")));
+        let reference = first(&[1, 80], 0, "ab", None);
+        assert_eq!(reference, first(&[1, 80], 0, "ab", None));
+        assert_ne!(reference, first(&[1, 81], 0, "ab", None));
+        assert_ne!(reference, first(&[1, 80], 1, "ab", None));
+        assert_ne!(reference, first(&[1, 80], 0, "a", Some("b")));
+        assert_ne!(reference, first(&[1, 80], 0, "ab", Some("")));
     }
 
     #[test]

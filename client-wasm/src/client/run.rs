@@ -9,6 +9,7 @@ use shared::metrics::Confusion;
 use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
 use shared::text::{Columns, Dataset, RawText, Table};
 
+use super::protection::Sides;
 use super::{Client, system_rng, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
@@ -134,10 +135,11 @@ impl<T: Transport> Client<T> {
         commands: &mut UnboundedReceiver<Command>,
         on_event: impl FnMut(Event),
     ) -> Result<Trained<T>, ClientError> {
+        let Sides {
+            train, validation, ..
+        } = self.sides(options).await?;
         let dataset = self.dataset()?;
         let labels = dataset.labels().to_vec();
-        let mut rng = system_rng()?;
-        let (train, validation) = dataset.split(options.validation_share, &mut rng);
         let hello = Hello {
             protocol_version: PROTOCOL_VERSION,
             model_id: self.catalogue.model_id.clone(),
@@ -149,7 +151,7 @@ impl<T: Transport> Client<T> {
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
         let mut examples = labelled(dataset, &train, &validation);
-        examples.shuffle(&mut rng);
+        examples.shuffle(&mut system_rng()?);
         job.upload(&self.pipeline, &examples, commands, on_event)
             .await?;
         let class_counts = class_counts(dataset, &train);
@@ -176,6 +178,7 @@ impl<T: Transport> Client<T> {
             .map(|(text, pair)| TextPair {
                 text,
                 pair: pair.as_ref(),
+                class: None,
             })
             .collect();
         let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
@@ -243,8 +246,13 @@ fn check(options: &TrainOptions) -> Result<(), ClientError> {
 fn labelled<'a>(dataset: &'a Dataset, train: &[usize], validation: &[usize]) -> Vec<Labelled<'a>> {
     let of = |index: &usize, split| {
         let example = &dataset.examples()[*index];
+        // As in a prediction, the class of a validation row is not known to the mechanism.
+        let class = (split == Split::Train).then_some(example.label);
         Labelled {
-            text: text_pair(example),
+            text: TextPair {
+                class,
+                ..text_pair(example)
+            },
             split,
             label: example.label,
         }

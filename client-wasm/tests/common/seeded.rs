@@ -1,12 +1,17 @@
 //! A release under a fixed secret, the same body for the browser and for the native build: one secret must mean one
 //! noise wherever the client runs.
 
+use std::rc::Rc;
+
 use burn::tensor::Device;
-use client_wasm::pipeline::{Mechanism, Pipeline, TextPair};
+use client_wasm::pipeline::{Pipeline, TextPair};
 use client_wasm::release::ReleaseKey;
 use serde_json::json;
 use shared::model::{BottomModel, CutLayer, ModelConfig};
 use shared::privacy::Eta;
+use shared::privacy::mechanism::TokenEta;
+use shared::privacy::nearest::TokenTable;
+use shared::privacy::token::TokenMechanism;
 use shared::text::{RawText, Tokenizer};
 
 const CONFIG: &[u8] =
@@ -46,14 +51,21 @@ pub(crate) fn bottom(device: &Device) -> BottomModel {
 pub(crate) async fn seen() -> Vec<String> {
     let tokenizer = Tokenizer::from_json(tokenizer(120).to_string().as_bytes(), 32).unwrap();
     let key = ReleaseKey::from_bytes([7; 32]);
-    let mut pipeline = Pipeline::new(tokenizer, bottom(&Device::flex()), key)
+    let bottom = bottom(&Device::flex());
+    let table = TokenTable::new(&bottom, &tokenizer.special_ids())
         .await
         .unwrap();
-    pipeline.set_mechanism(Mechanism::Token(Eta::new(ETA).unwrap()));
+    let mut pipeline = Pipeline::new(tokenizer, bottom, key).await.unwrap();
+    let eta = TokenEta::uniform(Eta::new(ETA).unwrap());
+    pipeline.set_mechanism(Rc::new(TokenMechanism::new(Rc::new(table), eta)));
     let texts = TEXTS.map(|text| RawText::new(text.to_owned()));
     let texts: Vec<_> = texts
         .iter()
-        .map(|text| TextPair { text, pair: None })
+        .map(|text| TextPair {
+            text,
+            pair: None,
+            class: None,
+        })
         .collect();
     let preview = pipeline.preview(&texts, texts.len()).await.unwrap();
     let line = |example: &client_wasm::preview::PreviewExample| {

@@ -6,8 +6,8 @@
 use rand::CryptoRng;
 
 use super::eta::{Eta, PrivacyError, Protection};
+use super::nearest::{TokenTable, read};
 use super::noise;
-use super::token::{TokenPrivatizer, read};
 
 /// Tokens that the calibration of `token` draws: the share is then exact to about 2 points.
 pub const SAMPLE: usize = 512;
@@ -27,7 +27,7 @@ const ROWS: usize = 128;
 /// derived here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenCurve {
-    thresholds: Vec<f64>, // ascending
+    thresholds: Vec<(f64, u32)>, // with the token that it is of; ascending
 }
 
 impl TokenCurve {
@@ -38,7 +38,7 @@ impl TokenCurve {
     ///
     /// When there is no token, or the device fails.
     pub async fn measure(
-        privatizer: &TokenPrivatizer,
+        table: &TokenTable,
         ids: &[u32],
         rng: &mut impl CryptoRng,
     ) -> Result<Self, PrivacyError> {
@@ -48,13 +48,30 @@ impl TokenCurve {
         let sample: Vec<u32> = (0..SAMPLE)
             .map(|_| ids[(rng.next_u64() % ids.len() as u64) as usize])
             .collect();
-        let half_norms = privatizer.half_norms().await?;
+        let half_norms = table.half_norms().await?;
         let mut thresholds = Vec::with_capacity(SAMPLE);
         for ids in sample.chunks(ROWS) {
-            thresholds.extend(thresholds_of(privatizer, ids, &half_norms, rng).await?);
+            let measured = thresholds_of(table, ids, &half_norms, rng).await?;
+            thresholds.extend(measured.into_iter().zip(ids.iter().copied()));
         }
-        thresholds.sort_by(f64::total_cmp);
-        Ok(Self { thresholds })
+        Ok(Self::sorted(thresholds))
+    }
+
+    fn sorted(mut thresholds: Vec<(f64, u32)>) -> Self {
+        thresholds.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { thresholds }
+    }
+
+    /// The curve over `eta_0` when a token's eta is `eta_0` times its factor: it then changes when
+    /// `eta_0` is below its threshold divided by the factor, and never when that is infinite.
+    pub fn weighted(&self, factor: impl Fn(u32) -> f64) -> Self {
+        let thresholds = self.thresholds.iter();
+        Self::sorted(thresholds.map(|(at, id)| (at / factor(*id), *id)).collect())
+    }
+
+    /// The tokens that were measured, in no order that means anything.
+    pub fn sample(&self) -> impl Iterator<Item = u32> + '_ {
+        self.thresholds.iter().map(|(_, id)| *id)
     }
 
     /// The eta at which the given share of tokens changes.
@@ -65,7 +82,7 @@ impl TokenCurve {
     pub fn eta(&self, protection: Protection) -> Result<Eta, PrivacyError> {
         let above = (protection.get() * self.thresholds.len() as f64).round() as usize;
         let at = self.thresholds.len().saturating_sub(above.max(1));
-        Eta::new(self.thresholds[at])
+        Eta::new(self.thresholds[at].0)
     }
 
     /// The share of tokens expected to change at eta.
@@ -73,27 +90,27 @@ impl TokenCurve {
         let above = self
             .thresholds
             .iter()
-            .filter(|threshold| **threshold > eta.get())
+            .filter(|(threshold, _)| *threshold > eta.get())
             .count();
         above as f64 / self.thresholds.len() as f64
     }
 }
 
 async fn thresholds_of(
-    privatizer: &TokenPrivatizer,
+    table: &TokenTable,
     ids: &[u32],
     half_norms: &[f32],
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<f64>, PrivacyError> {
-    let dim = privatizer.d_model();
-    let rows = privatizer.rows(ids).await?;
+    let dim = table.d_model();
+    let rows = table.rows(ids).await?;
     let noise: Vec<f32> = ids
         .iter()
         .flat_map(|_| noise::unit(dim, rng))
         .map(|value| value as f32)
         .collect();
-    let with_rows = read(privatizer.inner_products(rows)).await?; // <E_x, E_c>
-    let with_noise = read(privatizer.inner_products(noise)).await?; // <w, E_c>
+    let with_rows = read(table.inner_products(rows)).await?; // <E_x, E_c>
+    let with_noise = read(table.inner_products(noise)).await?; // <w, E_c>
     let vocab_size = half_norms.len();
     let lines = with_rows
         .chunks_exact(vocab_size)
@@ -106,7 +123,7 @@ async fn thresholds_of(
             // <E_x, E_x> from the same product, so that an excluded token's own norm is not needed.
             let own_norm = f64::from(with_row[own]);
             (0..vocab_size)
-                .filter(|c| *c != own && !TokenPrivatizer::is_excluded(half_norms[*c]))
+                .filter(|c| *c != own && !TokenTable::is_excluded(half_norms[*c]))
                 .map(|c| {
                     let distance =
                         2.0 * f64::from(half_norms[c]) + own_norm - 2.0 * f64::from(with_row[c]);
@@ -134,14 +151,14 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
 
-    use super::super::token::tests::{VOCAB, privatized, privatizer};
+    use super::super::token::tests::{VOCAB, privatized, token_table};
     use super::*;
 
     fn curve() -> TokenCurve {
         let ids: Vec<u32> = (2..VOCAB as u32).collect();
         let mut rng = ChaCha20Rng::seed_from_u64(2);
-        let privatizer = privatizer();
-        TokenCurve::measure(&privatizer, &ids, &mut rng)
+        let table = token_table();
+        TokenCurve::measure(&table, &ids, &mut rng)
             .now_or_never()
             .unwrap()
             .unwrap()
@@ -158,7 +175,7 @@ mod tests {
             let changed: usize = (0..runs)
                 .map(|seed| {
                     let released = privatized(&ids, eta.get(), seed);
-                    let pairs = ids.iter().zip(released.token_ids().ids());
+                    let pairs = ids.iter().zip(released.ids());
                     pairs.filter(|(before, after)| before != after).count()
                 })
                 .sum();
@@ -170,6 +187,17 @@ mod tests {
             );
             assert!((curve.share_changed(eta) - level).abs() < 0.01);
         }
+    }
+
+    #[test]
+    fn a_factor_moves_the_curve_and_an_infinite_one_leaves_its_token() {
+        let curve = curve();
+        let eta = Eta::new(6.0).unwrap();
+        let doubled = curve.weighted(|_| 2.0);
+        let half = Eta::new(3.0).unwrap();
+        assert_eq!(doubled.share_changed(half), curve.share_changed(eta));
+        let left = curve.weighted(|_| f64::INFINITY);
+        assert_eq!(left.share_changed(Eta::new(1e-9).unwrap()), 0.0);
     }
 
     #[test]

@@ -32,12 +32,17 @@ impl Eta {
     pub fn get(self) -> f64 {
         self.0
     }
+
+    /// This eta times a positive finite factor, kept within what a number can hold.
+    pub(super) fn scaled(self, factor: f64) -> Self {
+        Self((self.0 * factor).clamp(f64::MIN_POSITIVE, f64::MAX))
+    }
 }
 
 /// What a person chooses: from 0 (nothing changes) to 1 (everything does), both excluded.
 ///
-/// For `token` the share of tokens that are expected to change; for `vector` the relative noise
-/// `E||z|| / E||h||`.
+/// What it means is said in the table of mechanisms: for `token` the share of tokens that are
+/// expected to change, for `vector` the relative noise `E||z|| / E||h||`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Protection(f64);
 
@@ -76,6 +81,24 @@ pub enum PrivacyError {
         /// What came.
         actual: f64,
     },
+    /// The parameter of a reading of contribution is out of range.
+    #[error("the parameter of the contribution reading is {actual}, which is out of its range")]
+    Contribution {
+        /// What came.
+        actual: f64,
+    },
+    /// The table has no such mechanism.
+    #[error("there is no mechanism of that name")]
+    UnknownMechanism,
+    /// The mechanism has no eta.
+    #[error("this mechanism has no eta; choose a protection level")]
+    NoEta,
+    /// The mechanism ranks words by labels, and there are no labelled rows.
+    #[error("this mechanism needs labelled rows to find the words that matter")]
+    NothingToRank,
+    /// The mechanism needs a token that stands for a blank.
+    #[error("this model's tokenizer has no mask token, which this mechanism needs")]
+    NoMask,
     /// Calibration needs tokens that can change.
     #[error("there is no token to calibrate with: the texts hold only special tokens")]
     NothingToCalibrate,

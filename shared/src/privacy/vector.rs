@@ -1,8 +1,13 @@
 //! The mechanism `vector`: noise on the activations at the cut.
 
-use rand::CryptoRng;
+use std::rc::Rc;
 
-use super::eta::{Eta, PrivacyError};
+use super::calibration::vector_eta;
+use super::eta::PrivacyError;
+use super::mechanism::{
+    Material, Mechanism, MechanismEntry, NoiseLaw, Prepared, PrivateExample, Step, Strength,
+    TokenEta,
+};
 use super::noise;
 use crate::model::{BottomModel, CutActivations, TokenBatch};
 
@@ -13,10 +18,11 @@ use crate::model::{BottomModel, CutActivations, TokenBatch};
 /// Metric differential privacy with parameter eta for one position, over the Euclidean distance of
 /// clipped activations. Above cut 0 one token influences all positions of its text, so the
 /// guarantee for a token is weaker than for a position. The number of positions is not protected.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VectorPrivatizer {
+/// With contribution eta differs by token, and a token that is left as it is gets no noise at all.
+#[derive(Debug, Clone)]
+pub struct VectorMechanism {
     /// Parameter of the noise.
-    pub eta: Eta,
+    pub eta: Rc<TokenEta>,
     /// Activations longer than this are shortened to it first.
     pub norm_max: f64,
 }
@@ -30,22 +36,81 @@ const PROBE: usize = 512;
 /// Tokens of one probed sequence.
 const PROBE_LENGTH: usize = 16;
 
-impl VectorPrivatizer {
-    /// Releases the activations of some examples: one independent draw a position, from the
-    /// example's own generator. `rngs` has one generator an example.
-    pub fn privatize<R: CryptoRng>(&self, activations: &mut CutActivations, rngs: &mut [R]) {
-        let d_model = activations.d_model;
-        let mut rows = activations.values.chunks_exact_mut(d_model);
-        for (length, rng) in activations.seq_lengths.iter().zip(rngs) {
-            for row in rows.by_ref().take(usize::from(*length)) {
+impl Mechanism for VectorMechanism {
+    fn parameters(&self) -> Vec<u8> {
+        self.eta.parameters(2, self.norm_max)
+    }
+
+    fn perturb(
+        &self,
+        mut activations: CutActivations,
+        examples: &mut [PrivateExample],
+    ) -> CutActivations {
+        let mut rows = activations.values.chunks_exact_mut(activations.d_model);
+        for PrivateExample { tokens, class, rng } in examples {
+            let positions = tokens.ids().iter().zip(tokens.special());
+            for ((id, special), row) in positions.zip(rows.by_ref()) {
                 let scale = self.norm_max / norm(row);
                 if scale < 1.0 {
                     row.iter_mut().for_each(|value| *value *= scale as f32);
                 }
-                noise::add(row, self.eta, rng);
+                let own = self.eta.of(*id, *class);
+                let eta = if *special { Some(self.eta.eta) } else { own };
+                if let Some(eta) = eta {
+                    noise::add(row, eta, rng);
+                }
             }
         }
+        activations
     }
+
+    fn perturbs_activations(&self) -> bool {
+        true
+    }
+
+    fn noise(&self) -> NoiseLaw {
+        NoiseLaw::Cut(Rc::clone(&self.eta))
+    }
+}
+
+/// The line of the table.
+pub(super) const ENTRY: MechanismEntry = MechanismEntry {
+    name: "vector",
+    title: "Blur the numbers",
+    about: "Your words stay, and noise is added to the numbers that leave. A trained attacker can \
+        undo more of this than the preview shows.",
+    level: "Strength of the noise. More protection costs accuracy.",
+    guarantee: "Metric differential privacy for each position, with parameter eta over the \
+        distance of activations at the cut. Above cut 0 one word moves all positions of its text, \
+        so the promise for a word is weaker.",
+    takes_contribution: true,
+    ranks_tokens: false,
+    prepare: |material, strength| -> Step<'_, Prepared> { Box::pin(prepare(material, strength)) },
+};
+
+async fn prepare(material: &Material<'_>, strength: Strength) -> Result<Prepared, PrivacyError> {
+    let dim = material.bottom.config().d_model;
+    let norm = mean_norm(material.bottom).await?;
+    let eta = match strength {
+        Strength::Eta(eta) => eta,
+        Strength::Level(level) => vector_eta(level, dim, norm)?,
+    };
+    let relative = dim as f64 / eta.get() / norm;
+    let sentence = format!(
+        "Every activation gets noise {:.0} % as long as itself (eta {:.1}).",
+        100.0 * relative,
+        eta.get()
+    );
+    let mechanism = VectorMechanism {
+        eta: Rc::new(material.token_eta(eta)),
+        norm_max: CLIP * norm,
+    };
+    Ok(Prepared {
+        mechanism: Rc::new(mechanism),
+        eta: Some(eta),
+        level: Some(relative),
+        sentence,
+    })
 }
 
 /// Mean length of the bottom's activations, learnt from the model alone so that it tells nothing of
@@ -82,36 +147,33 @@ fn norm(row: &[f32]) -> f64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha20Rng;
-
+    use super::super::eta::Eta;
+    use super::super::token::tests::example;
     use super::*;
+
+    fn perturbed(eta: f64, values: Vec<f32>) -> Vec<f32> {
+        let mechanism = VectorMechanism {
+            eta: Rc::new(TokenEta::uniform(Eta::new(eta).unwrap())),
+            norm_max: 5.0,
+        };
+        let length = u16::try_from(values.len() / 2).unwrap();
+        let activations = CutActivations {
+            values,
+            seq_lengths: vec![length],
+            d_model: 2,
+        };
+        let ids = vec![4; usize::from(length)];
+        let mut examples = [example(&ids, 3)];
+        mechanism.perturb(activations, &mut examples).values
+    }
 
     #[test]
     fn long_activations_are_clipped_and_all_get_their_own_noise() {
-        let mut activations = CutActivations {
-            values: vec![30.0, 40.0, 0.3, 0.4],
-            seq_lengths: vec![2],
-            d_model: 2,
-        };
-        let quiet = VectorPrivatizer {
-            eta: Eta::new(1e9).unwrap(),
-            norm_max: 5.0,
-        };
-        quiet.privatize(&mut activations, &mut [ChaCha20Rng::seed_from_u64(3)]);
-        for (value, expected) in activations.values().iter().zip([3.0, 4.0, 0.3, 0.4]) {
+        let clipped = perturbed(1e9, vec![30.0, 40.0, 0.3, 0.4]);
+        for (value, expected) in clipped.iter().zip([3.0, 4.0, 0.3, 0.4]) {
             assert!((value - expected).abs() < 1e-5, "{value}");
         }
-        let mut same = CutActivations {
-            values: vec![0.0; 4],
-            seq_lengths: vec![2],
-            d_model: 2,
-        };
-        let loud = VectorPrivatizer {
-            eta: Eta::new(1.0).unwrap(),
-            norm_max: 5.0,
-        };
-        loud.privatize(&mut same, &mut [ChaCha20Rng::seed_from_u64(3)]);
-        assert_ne!(same.values()[..2], same.values()[2..]);
+        let noisy = perturbed(1.0, vec![0.0; 4]);
+        assert_ne!(noisy[..2], noisy[2..]);
     }
 }

@@ -183,6 +183,25 @@ impl TokenIds {
         })
     }
 
+    /// The named positions alone, in the order in which they are named.
+    ///
+    /// # Errors
+    /// [`TextError::LengthMismatch`] when a position lies behind the last.
+    pub fn keeping(&self, positions: &[usize]) -> Result<Self, TextError> {
+        if let Some(beyond) = positions.iter().find(|at| **at >= self.len()) {
+            return Err(TextError::LengthMismatch {
+                expected: self.len(),
+                actual: *beyond,
+            });
+        }
+        Ok(Self {
+            ids: positions.iter().map(|at| self.ids[*at]).collect(),
+            type_ids: positions.iter().map(|at| self.type_ids[*at]).collect(),
+            special: positions.iter().map(|at| self.special[*at]).collect(),
+            truncated: self.truncated,
+        })
+    }
+
     /// Marks whether something was cut off to fit the longest sequence.
     pub(super) fn with_truncated(self, truncated: bool) -> Self {
         Self { truncated, ..self }
@@ -270,5 +289,8 @@ mod tests {
         assert_eq!(replaced.type_ids(), [0, 1]);
         assert_eq!(replaced.special(), [true, false]);
         assert!(replaced.truncated());
+        let kept = replaced.keeping(&[1]).unwrap();
+        assert_eq!((kept.ids(), kept.type_ids()), (&[6][..], &[1][..]));
+        assert!(kept.truncated() && replaced.keeping(&[2]).is_err());
     }
 }

@@ -137,6 +137,14 @@ impl Tokenizer {
         ids
     }
 
+    /// Returns the token that stands for a blank (`[MASK]`, `<mask>`), where the model has one.
+    pub fn mask_id(&self) -> Option<u32> {
+        let spelled = ["[MASK]", "<mask>"];
+        spelled
+            .iter()
+            .find_map(|token| self.inner.token_to_id(token))
+    }
+
     /// Returns a token as the vocabulary spells it, markers included.
     pub fn token_text(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)

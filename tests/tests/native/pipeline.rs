@@ -8,8 +8,7 @@ use client_wasm::error::ClientError;
 use client_wasm::events::{Event, LoadingStage};
 use client_wasm::job::{Command, Traffic};
 use client_wasm::options::{
-    BottomPrecision, ConnectOptions, DeviceChoice, MechanismName, PrivacyOptions, TrainOptions,
-    UploadDtype,
+    BottomPrecision, ConnectOptions, DeviceChoice, PrivacyOptions, TrainOptions, UploadDtype,
 };
 use client_wasm::release::ReleaseKey;
 use client_wasm::transport::native::NativeTransport;
@@ -63,9 +62,9 @@ impl Person {
         }
     }
 
-    async fn protect(&mut self, mechanism: MechanismName) {
+    async fn protect(&mut self, mechanism: &str) {
         let options = PrivacyOptions {
-            mechanism,
+            mechanism: mechanism.to_owned(),
             ..PrivacyOptions::default()
         };
         self.client.set_privacy(&options).await.unwrap();
@@ -169,7 +168,7 @@ async fn half_of_the_words_change_and_the_preview_shows_them() {
 async fn a_second_run_uses_what_the_first_has_sent() {
     let server = server().await;
     let mut person = Person::with_file(&server).await;
-    person.protect(MechanismName::Token).await;
+    person.protect("token").await;
     let mut sent = Vec::new();
     let (mut steps, mut validations) = (0, 0);
     let done = person
@@ -224,7 +223,7 @@ async fn every_number_format_trains_and_the_shorter_sends_less() {
     let mut person = Person::with_file(&server).await;
     let mut sent = Vec::new();
     for dtype in [UploadDtype::F32, UploadDtype::F16, UploadDtype::Int8] {
-        person.protect(MechanismName::Token).await; // also ends the run before
+        person.protect("token").await; // also ends the run before
         let options = TrainOptions {
             dtype,
             ..two_epochs()
@@ -245,7 +244,7 @@ async fn noise_at_the_cut_trains_and_is_the_same_noise_again() {
     let server = server().await;
     let mut person = Person::with_file(&server).await;
     let options = PrivacyOptions {
-        mechanism: MechanismName::Vector,
+        mechanism: "vector".to_owned(),
         ..PrivacyOptions::default()
     };
     let report = person.client.set_privacy(&options).await.unwrap();
@@ -259,7 +258,7 @@ async fn noise_at_the_cut_trains_and_is_the_same_noise_again() {
 async fn clear_text_is_learned() {
     let server = server().await;
     let mut person = Person::with_file(&server).await;
-    person.protect(MechanismName::None).await;
+    person.protect("none").await;
     let options = TrainOptions {
         epochs: 10,
         learning_rate: 1e-2,
@@ -285,7 +284,7 @@ async fn clear_text_is_learned() {
 async fn a_cancelled_run_keeps_an_adapter_that_predicts() {
     let server = server().await;
     let mut person = Person::with_file(&server).await;
-    person.protect(MechanismName::Token).await;
+    person.protect("token").await;
     let options = TrainOptions {
         epochs: 500,
         ..two_epochs()
@@ -311,7 +310,7 @@ async fn a_cancelled_run_keeps_an_adapter_that_predicts() {
 async fn an_upload_that_is_stopped_trains_nothing_and_can_be_tried_again() {
     let server = server().await;
     let mut person = Person::with_file(&server).await;
-    person.protect(MechanismName::Token).await;
+    person.protect("token").await;
     person.sender.unbounded_send(Command::Cancel).unwrap();
     let stopped = person.train(&two_epochs(), |_| {}).await;
     assert!(matches!(stopped, Err(ClientError::Stopped)));

@@ -1,0 +1,295 @@
+//! How a client protects its file: which mechanism, how strong, which words matter, and what a
+//! person sees of it.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+use shared::privacy::calibration::TokenCurve;
+use shared::privacy::contribution::{CAVEAT, Contribution, ContributionTable, LABEL_CAVEAT};
+use shared::privacy::mechanism::{Material, MechanismEntry, Strength, entry};
+use shared::privacy::{Eta, Protection, ordinary_ids};
+use shared::text::RawText;
+
+use super::{Client, system_rng, text_pair};
+use crate::error::ClientError;
+use crate::options::{PROTECTION_DEFAULT, PrivacyOptions, TrainOptions};
+use crate::pipeline::TextPair;
+use crate::preview::Preview;
+use crate::transport::Transport;
+
+/// Words that are shown as contributing.
+const CONTRIBUTING_SHOWN: usize = 40;
+
+/// Texts that a calibration looks at, spread over the file.
+const CALIBRATION_TEXTS: usize = 256;
+
+/// Rows that are tokenized at a time when words are ranked.
+const RANKED_ROWS: usize = 512;
+
+/// Everything of a file that its protection is computed from. None of it is ever sent.
+#[derive(Debug, Default)]
+pub(super) struct Protected {
+    options: Option<PrivacyOptions>,
+    curve: Option<TokenCurve>,
+    sides: Option<Sides>,
+    ranking: Option<Rc<ContributionTable>>,
+}
+
+/// Which rows train and which validate.
+#[derive(Debug, Clone)]
+pub(super) struct Sides {
+    share: f64,
+    pub(super) train: Vec<usize>,
+    pub(super) validation: Vec<usize>,
+}
+
+/// What a mechanism was set to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrivacyReport {
+    /// Its name in the table of mechanisms.
+    pub mechanism: &'static str,
+    /// Its parameter; none where it has none.
+    pub eta: Option<f64>,
+    /// The protection level that this means.
+    pub protection: Option<f64>,
+    /// For people: what will happen.
+    pub sentence: String,
+    /// For people: what is promised.
+    pub guarantee: &'static str,
+    /// For people: what the choice of words that matter costs.
+    pub caveats: Vec<&'static str>,
+    /// The words that matter most, where the mechanism looks at that.
+    pub contributing: Vec<ContributingWord>,
+}
+
+/// A word that matters for the task. Stays on the device that made it.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct ContributingWord {
+    /// The word, or the part of one.
+    pub text: String,
+    /// The class that it speaks for.
+    pub label: String,
+    /// Utility importance, log-ratio of its shares in the classes.
+    pub importance: f64,
+    /// How often it occurs in the training rows.
+    pub count: u32,
+    /// What eta is multiplied by; none where the word leaves as it is.
+    pub factor: Option<f64>,
+}
+
+impl std::fmt::Debug for ContributingWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ContributingWord")
+    }
+}
+
+impl<T: Transport> Client<T> {
+    /// Chooses the mechanism and its strength for everything that is released from now on.
+    ///
+    /// # Errors
+    ///
+    /// When a parameter is out of range, or the file has no text to calibrate with.
+    pub async fn set_privacy(
+        &mut self,
+        options: &PrivacyOptions,
+    ) -> Result<PrivacyReport, ClientError> {
+        let entry = entry(&options.mechanism)?;
+        let reading = options.contribution.reading();
+        if reading.is_some() && !entry.takes_contribution {
+            return Err(ClientError::Option {
+                name: "contribution",
+                problem: format!("the mechanism {} does not use it", entry.name),
+            });
+        }
+        let strength = strength(options)?;
+        self.calibrate().await?;
+        if entry.ranks_tokens || reading.is_some() {
+            self.rank()?;
+        }
+        let Protected { curve, ranking, .. } = &self.protected;
+        let curve = curve.as_ref().ok_or(super::NO_FILE)?;
+        let contribution = match (reading, ranking) {
+            (Some(reading), Some(table)) => {
+                let policy = options.contribution.policy();
+                let read = Contribution::new(Rc::clone(table), reading, policy)?;
+                Some(Rc::new(read))
+            }
+            _ => None,
+        };
+        let material = Material {
+            bottom: &self.pipeline.bottom,
+            table: &self.pipeline.table,
+            curve,
+            contribution: contribution.as_ref(),
+            ranking: ranking.as_deref(),
+            mask_id: self.pipeline.tokenizer.mask_id(),
+        };
+        let prepared = (entry.prepare)(&material, strength).await?;
+        let report = PrivacyReport {
+            mechanism: entry.name,
+            eta: prepared.eta.map(Eta::get),
+            protection: prepared.level,
+            sentence: prepared.sentence,
+            guarantee: entry.guarantee,
+            caveats: caveats(entry, options),
+            contributing: self.contributing(contribution.as_deref())?,
+        };
+        self.pipeline.set_mechanism(prepared.mechanism);
+        self.protected.options = Some(options.clone());
+        self.trained = None;
+        Ok(report)
+    }
+
+    /// The sides of the file for a run. Words that matter are found in training rows only, so that
+    /// another share of validation rows sets the mechanism up anew.
+    pub(super) async fn sides(&mut self, options: &TrainOptions) -> Result<Sides, ClientError> {
+        let share = options.validation_share;
+        let before = self.protected.sides.as_ref().map(|sides| sides.share);
+        let sides = self.divide(share)?;
+        if before.is_some_and(|before| before != share)
+            && let Some(options) = self.protected.options.clone()
+        {
+            self.protected.ranking = None;
+            self.set_privacy(&options).await?;
+        }
+        Ok(sides)
+    }
+
+    /// The first `shown` texts beside what the server would see, and the shares over the data.
+    ///
+    /// # Errors
+    ///
+    /// When there is no file, or the device fails.
+    pub async fn preview(&self, shown: usize) -> Result<Preview, ClientError> {
+        let texts: Vec<_> = self.dataset()?.examples().iter().map(text_pair).collect();
+        self.pipeline.preview(&texts, shown).await
+    }
+
+    /// One text or pair beside what the server would see.
+    ///
+    /// # Errors
+    ///
+    /// When it has no token, or the device fails.
+    pub async fn preview_text(
+        &self,
+        text: &RawText,
+        pair: Option<&RawText>,
+    ) -> Result<Preview, ClientError> {
+        let text = TextPair {
+            text,
+            pair,
+            class: None,
+        };
+        self.pipeline.preview(&[text], 1).await
+    }
+
+    /// Draws the sides once for a file and a share.
+    fn divide(&mut self, share: f64) -> Result<Sides, ClientError> {
+        match &self.protected.sides {
+            Some(sides) if sides.share == share => Ok(sides.clone()),
+            _ => {
+                let (train, validation) = self.dataset()?.split(share, &mut system_rng()?);
+                let sides = Sides {
+                    share,
+                    train,
+                    validation,
+                };
+                Ok(self.protected.sides.insert(sides).clone())
+            }
+        }
+    }
+
+    /// Measures the curve of the file's own words, once.
+    async fn calibrate(&mut self) -> Result<(), ClientError> {
+        if self.protected.curve.is_none() {
+            let examples = self.dataset()?.examples();
+            let stride = examples.len().div_ceil(CALIBRATION_TEXTS).max(1);
+            let texts: Vec<_> = examples.iter().step_by(stride).map(text_pair).collect();
+            let tokens = self.pipeline.tokens(&texts)?;
+            let ids: Vec<u32> = tokens.iter().flat_map(ordinary_ids).collect();
+            let mut rng = system_rng()?;
+            let curve = TokenCurve::measure(&self.pipeline.table, &ids, &mut rng).await?;
+            self.protected.curve = Some(curve);
+        }
+        Ok(())
+    }
+
+    /// Ranks the words of the training rows, once.
+    fn rank(&mut self) -> Result<(), ClientError> {
+        if self.protected.ranking.is_none() {
+            let share = match &self.protected.sides {
+                Some(sides) => sides.share,
+                None => TrainOptions::default().validation_share,
+            };
+            let sides = self.divide(share)?;
+            let dataset = self.dataset()?;
+            let mut rows = Vec::with_capacity(sides.train.len());
+            for indices in sides.train.chunks(RANKED_ROWS) {
+                let examples = indices.iter().map(|index| &dataset.examples()[*index]);
+                let texts: Vec<_> = examples.clone().map(text_pair).collect();
+                let tokens = self.pipeline.tokens(&texts)?;
+                rows.extend(
+                    tokens
+                        .into_iter()
+                        .zip(examples.map(|example| example.label)),
+                );
+            }
+            let rows = rows.iter().map(|(tokens, label)| (tokens, *label));
+            let vocab_size = self.pipeline.table.vocab_size();
+            let table = ContributionTable::from_rows(rows, dataset.labels().len(), vocab_size);
+            self.protected.ranking = Some(Rc::new(table));
+        }
+        Ok(())
+    }
+
+    /// The words that matter most, for their owner.
+    fn contributing(
+        &self,
+        contribution: Option<&Contribution>,
+    ) -> Result<Vec<ContributingWord>, ClientError> {
+        let Some(table) = &self.protected.ranking else {
+            return Ok(Vec::new());
+        };
+        let labels = self.dataset()?.labels();
+        let word = |id: u32| {
+            let factor = contribution.map(|contribution| contribution.multiplier(id, None));
+            let label = table
+                .class_of(id)
+                .and_then(|class| labels.get(class as usize));
+            ContributingWord {
+                text: self.pipeline.tokenizer.piece(id).unwrap_or_default().text,
+                label: label.cloned().unwrap_or_default(),
+                importance: table.importance(id, None),
+                count: table.count(id),
+                factor: factor.filter(|factor| factor.is_finite()),
+            }
+        };
+        Ok(table
+            .top(CONTRIBUTING_SHOWN)
+            .into_iter()
+            .map(word)
+            .collect())
+    }
+}
+
+fn strength(options: &PrivacyOptions) -> Result<Strength, ClientError> {
+    Ok(match options.eta {
+        Some(eta) => Strength::Eta(Eta::new(eta)?),
+        None => {
+            let level = options.protection.unwrap_or(PROTECTION_DEFAULT);
+            Strength::Level(Protection::new(level)?)
+        }
+    })
+}
+
+fn caveats(entry: &MechanismEntry, options: &PrivacyOptions) -> Vec<&'static str> {
+    let reads = options.contribution.reading().is_some();
+    let mut caveats = Vec::new();
+    if entry.ranks_tokens || reads {
+        caveats.push(CAVEAT);
+    }
+    if reads && options.contribution.label_dependent {
+        caveats.push(LABEL_CAVEAT);
+    }
+    caveats
+}

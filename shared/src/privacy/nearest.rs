@@ -1,0 +1,164 @@
+//! The token-embedding table as a metric space: which token is nearest to a vector.
+//!
+//! Mechanisms search here, calibration measures here; nothing here is private or random.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::eta::PrivacyError;
+use crate::model::{BottomModel, DeviceFailed};
+
+/// A changed token counts as near when it is among this many nearest neighbours of the original.
+pub const NEIGHBOURS: usize = 10;
+
+/// Rows searched at a time: bounds the `[rows, vocab_size]` matrix of scores to about 30 MB.
+pub const ROWS: usize = 256;
+
+/// Never the nearest: added to the score of tokens that cannot come out.
+const EXCLUDED: f32 = 1e30;
+
+/// The embedding table of a bottom, ready to be searched.
+#[derive(Debug)]
+pub struct TokenTable {
+    table: Tensor<2>,      // [vocab_size, d_model]
+    half_norms: Tensor<2>, // [1, vocab_size]: ||E_w||^2 / 2, or EXCLUDED
+    d_model: usize,
+}
+
+impl TokenTable {
+    /// Prepares the search over the embedding table of `bottom`; `special_ids` are never found.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn new(bottom: &BottomModel, special_ids: &[u32]) -> Result<Self, PrivacyError> {
+        Self::over(bottom.word_table().clone(), special_ids).await
+    }
+
+    /// The same over a table that is given.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn over(table: Tensor<2>, special_ids: &[u32]) -> Result<Self, PrivacyError> {
+        let [vocab_size, d_model] = table.dims();
+        let norms = read(table.clone().powi_scalar(2).sum_dim(1).mul_scalar(0.5)).await?;
+        let mut half_norms = norms;
+        for id in special_ids {
+            if let Some(norm) = half_norms.get_mut(*id as usize) {
+                *norm = EXCLUDED;
+            }
+        }
+        let shape = TensorData::new(half_norms, [1, vocab_size]);
+        Ok(Self {
+            half_norms: Tensor::from_data(shape, &table.device()),
+            table,
+            d_model,
+        })
+    }
+
+    /// Tokens of the table.
+    pub fn vocab_size(&self) -> usize {
+        self.table.dims()[0]
+    }
+
+    /// Width of the table.
+    pub fn d_model(&self) -> usize {
+        self.d_model
+    }
+
+    /// The embedding rows of some tokens, row-major.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn rows(&self, ids: &[u32]) -> Result<Vec<f32>, DeviceFailed> {
+        let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+        let count = ids.len();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &self.device());
+        read(self.table.clone().select(0, ids)).await
+    }
+
+    /// The nearest token of each row, `argmin over w of ||E_w - row||`.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn nearest(&self, rows: Vec<f32>) -> Result<Vec<u32>, DeviceFailed> {
+        let ids = self.scores(rows).argmin(1);
+        let data = ids.into_data_async().await.map_err(|_| DeviceFailed)?;
+        Ok(data
+            .iter::<i64>()
+            .map(|id| u32::try_from(id).unwrap_or(0))
+            .collect())
+    }
+
+    /// The `NEIGHBOURS` nearest tokens of each row, and with them the row's own token where it is
+    /// one; in no order.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn neighbours(&self, rows: Vec<f32>) -> Result<Vec<Vec<u32>>, DeviceFailed> {
+        let scores = read(self.scores(rows)).await?;
+        Ok(scores
+            .chunks_exact(self.vocab_size())
+            .map(|scores| {
+                let mut order: Vec<u32> = (0..scores.len())
+                    .filter_map(|i| u32::try_from(i).ok())
+                    .collect();
+                let by_score =
+                    |a: &u32, b: &u32| scores[*a as usize].total_cmp(&scores[*b as usize]);
+                let count = (NEIGHBOURS + 1).min(order.len());
+                if count < order.len() {
+                    order.select_nth_unstable_by(count, by_score);
+                }
+                order.truncate(count);
+                order
+            })
+            .collect())
+    }
+
+    /// `||E_w||^2 / 2 - <row, E_w>`: the squared distance, halved and without the row's own norm;
+    /// `[rows, vocab_size]`.
+    fn scores(&self, rows: Vec<f32>) -> Tensor<2> {
+        self.half_norms.clone() - self.inner_products(rows)
+    }
+
+    /// Squared distances `||E_w - row||^2` without the row's own norm, read back, row-major
+    /// `[rows, vocab_size]`; very large for tokens that are never found.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn distances(&self, rows: Vec<f32>) -> Result<Vec<f32>, DeviceFailed> {
+        read(self.scores(rows).mul_scalar(2.0)).await
+    }
+
+    /// `<row, E_w>`, `[rows, vocab_size]`.
+    pub(super) fn inner_products(&self, rows: Vec<f32>) -> Tensor<2> {
+        let count = rows.len() / self.d_model;
+        let rows =
+            Tensor::<2>::from_data(TensorData::new(rows, [count, self.d_model]), &self.device());
+        rows.matmul(self.table.clone().transpose())
+    }
+
+    /// `||E_w||^2 / 2` of every token that can be found, and a very large number for the others.
+    pub(super) async fn half_norms(&self) -> Result<Vec<f32>, DeviceFailed> {
+        read(self.half_norms.clone()).await
+    }
+
+    /// Whether a norm is that of a token that is never found.
+    pub(super) fn is_excluded(half_norm: f32) -> bool {
+        half_norm >= EXCLUDED
+    }
+
+    fn device(&self) -> Device {
+        self.table.device()
+    }
+}
+
+/// Reads a tensor back.
+pub(super) async fn read(tensor: Tensor<2>) -> Result<Vec<f32>, DeviceFailed> {
+    let data = tensor.into_data_async().await.map_err(|_| DeviceFailed)?;
+    data.try_into_vec::<f32>().map_err(|_| DeviceFailed)
+}
