@@ -3,11 +3,16 @@
 use client_wasm::client::Client;
 use client_wasm::file::FileReport;
 use client_wasm::release::ReleaseKey;
+use client_wasm::seed::Seed;
 
 use crate::args::Common;
 use crate::connection::Connection;
 use crate::input::OwnedFile;
 use crate::output::{Line, Output};
+
+/// What `--seed` costs.
+const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
+                           can take it away. It is for experiments, never for private text.";
 
 /// Prepares a client that has read `file` and protects what it releases.
 ///
@@ -19,10 +24,18 @@ pub(crate) async fn client(
     file: &OwnedFile,
     output: &mut Output,
 ) -> anyhow::Result<(Client<Connection>, FileReport)> {
-    let key = ReleaseKey::from_system()?;
+    let seed = common.seed.map(Seed::new);
+    let key = match seed {
+        Some(seed) => seed.release_key(),
+        None => ReleaseKey::from_system()?,
+    };
     let on_event = |event| output.event(&event);
     let mut client = Client::connect(&common.server, &common.connect(), key, on_event).await?;
     output.clear();
+    if let Some(seed) = seed {
+        output.warning(PREDICTABLE);
+        client.draw_from(seed);
+    }
     let mut report = client.read_file(&file.name, &file.bytes)?;
     let columns = common.columns();
     if columns != Default::default() {

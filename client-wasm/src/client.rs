@@ -23,6 +23,7 @@ use crate::job::Traffic;
 use crate::options::{ConnectOptions, SEQ_LENGTH_DEFAULT};
 use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
+use crate::seed::{Draw, Seed};
 use crate::transport::Transport;
 
 use protection::Protected;
@@ -40,6 +41,7 @@ pub struct Client<T> {
     protected: Protected,
     trained: Option<Trained<T>>,
     traffic: Rc<Cell<Traffic>>,
+    seed: Option<Seed>,
 }
 
 impl<T: Transport> Client<T> {
@@ -117,7 +119,14 @@ impl<T: Transport> Client<T> {
             protected: Protected::default(),
             trained: None,
             traffic: Rc::default(),
+            seed: None,
         })
+    }
+
+    /// Takes all draws from a seed from now on. For experiments: the key that the client was
+    /// connected with should be [`Seed::release_key`].
+    pub fn draw_from(&mut self, seed: Seed) {
+        self.seed = Some(seed);
     }
 
     /// What the server offers.
@@ -172,6 +181,11 @@ impl<T: Transport> Client<T> {
         Ok(report)
     }
 
+    /// The generator of a draw: the system's, except in experiments.
+    fn rng(&self, draw: Draw) -> Result<ChaCha20Rng, ClientError> {
+        self.seed.map_or_else(system_rng, |seed| Ok(seed.rng(draw)))
+    }
+
     fn dataset(&self) -> Result<&Dataset, ClientError> {
         self.file.as_ref().ok_or(NO_FILE)?.dataset()
     }
@@ -179,7 +193,7 @@ impl<T: Transport> Client<T> {
 
 const NO_FILE: ClientError = ClientError::NotYet("choose a file first");
 
-/// Randomness that protects: for a calibration sample and the split.
+/// Randomness that protects.
 fn system_rng() -> Result<ChaCha20Rng, ClientError> {
     ChaCha20Rng::try_from_rng(&mut SysRng).map_err(|_| ClientError::NoRandomness)
 }

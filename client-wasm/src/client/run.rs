@@ -10,13 +10,14 @@ use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
 use shared::text::{Columns, Dataset, RawText, Table};
 
 use super::protection::Sides;
-use super::{Client, system_rng, text_pair};
+use super::{Client, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
 use crate::file::ChosenColumns;
 use crate::job::{Command, Job, Labelled};
 use crate::options::{TrainOptions, UploadDtype};
 use crate::pipeline::TextPair;
+use crate::seed::Draw;
 use crate::transport::Transport;
 
 /// A job whose adapter predicts.
@@ -151,7 +152,7 @@ impl<T: Transport> Client<T> {
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
         let mut examples = labelled(dataset, &train, &validation);
-        examples.shuffle(&mut system_rng()?);
+        examples.shuffle(&mut self.rng(Draw::Order)?);
         job.upload(&self.pipeline, &examples, commands, on_event)
             .await?;
         let class_counts = class_counts(dataset, &train);
