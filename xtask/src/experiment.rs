@@ -25,7 +25,7 @@ mod row;
 mod statistics;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// the cache, since they mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Runs only the row of this name, or those whose names contain it; may be given more than once.
+    /// Runs only the row of this name, or those whose names contain it; may be given repeatedly.
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
     /// Runs nothing and writes tables and figures of the rows that are there.
@@ -270,7 +270,7 @@ fn write_report(
     experiment: &Experiment,
     quick: bool,
     journal: &Journal,
-    directory: &std::path::Path,
+    directory: &Path,
 ) -> Result<()> {
     let step = Step::start(format_args!("report: {}.md", experiment.name));
     let measured = current((experiment.rows)(), journal, quick);
@@ -284,7 +284,7 @@ fn write_report(
     Ok(())
 }
 
-fn figure_path(directory: &std::path::Path, name: &str, end: &str) -> PathBuf {
+fn figure_path(directory: &Path, name: &str, end: &str) -> PathBuf {
     directory.join(format!("{name}-{end}.svg"))
 }
 

@@ -167,14 +167,14 @@ mod tests {
 
     #[test]
     fn training_is_that_of_the_reference() {
-        let row = Row::new(DataSet::Sst, "none", "--cut 0 --mechanism none", &[]);
+        let row = Row::new(DataSet::Sst, (0, "none", "", ""), &[]);
         let command = &Measure::Accuracy.commands(&row, 3, false)[0];
         let expected = "train sst-train.csv --test sst-test.csv --text-column text \
             --label-column label --precision f32 --seq-length-max 48 --device cpu --seed 3 --json \
             --epochs 3 --batch-size 32 --learning-rate 0.001 --rank 8 --alpha 16 \
             --validation-share 0 --cut 0 --mechanism none";
         assert_eq!(command, expected);
-        let pairs = Row::new(DataSet::Mrpc, "none", "", &[]);
+        let pairs = Row::new(DataSet::Mrpc, (0, "none", "", ""), &[]);
         let command = &Measure::Accuracy.commands(&pairs, 1, true)[0];
         assert!(command.contains("--text-column text1 --pair-column text2 --label-column label"));
         assert!(command.contains("--epochs 1"));
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_not_unchanged_is_changed() {
         let lines = parsed(&[
-            r#"{"type":"preview","shares":{"unchanged":0.25,"near":0.25,"far":0.5},"tokens_counted":8}"#,
+            r#"{"type":"preview","shares":{"unchanged":0.25,"far":0.75},"tokens_counted":8}"#,
         ]);
         let numbers = shares(&lines).unwrap();
         assert_eq!(

@@ -51,7 +51,10 @@ pub(crate) fn survivors(values: &[Value], texts: &[Value], spans: &[Span]) -> Re
             *survived += survives;
         }
     }
-    let share = |[total, survived]: [u64; 2]| json!({ "spans": total, "survived": survived, "share": survived as f64 / total as f64 });
+    let share = |[total, survived]: [u64; 2]| {
+        let share = survived as f64 / total as f64;
+        json!({ "spans": total, "survived": survived, "share": share })
+    };
     let shares = counts
         .into_iter()
         .map(|(entity, counts)| (entity.to_owned(), share(counts)));

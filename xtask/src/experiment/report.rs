@@ -155,7 +155,7 @@ mod tests {
             )
         };
         Measured {
-            row: Row::new(DataSet::Sst, "none", "--cut 0", &[]),
+            row: Row::new(DataSet::Sst, (0, "none", "", ""), &[]),
             records: (1..).zip(accuracies).map(record).collect(),
         }
     }

@@ -16,13 +16,34 @@ pub(crate) struct Row {
     pub(crate) measures: Vec<Measure>,
 }
 
+/// Cut, mechanism, level and contribution with its parameter; the last two may be empty.
+pub(crate) type Setting = (u32, &'static str, &'static str, &'static str);
+
 impl Row {
-    /// A row of a list: its name is that of the data set and its own.
-    pub(crate) fn new(data: DataSet, name: &str, options: &str, measures: &[Measure]) -> Self {
+    /// A row of a list; its name says how it is set.
+    pub(crate) fn new(data: DataSet, setting: Setting, measures: &[Measure]) -> Self {
+        let (cut, mechanism, level, contribution) = setting;
+        let mut name = format!("{}/{mechanism}", data.name());
+        let mut options = format!("--cut {cut} --mechanism {mechanism}");
+        if !level.is_empty() {
+            name.push_str(&format!("-{level}"));
+            options.push_str(&format!(" --protection {level}"));
+        }
+        let mut words = contribution.split_whitespace();
+        if let Some(reading) = words.next() {
+            name.push_str(&format!("-{}", contribution.replace(' ', "-")));
+            options.push_str(&format!(" --contribution {reading}"));
+        }
+        if let Some(parameter) = words.next() {
+            options.push_str(&format!(" --contribution-parameter {parameter}"));
+        }
+        if cut > 0 {
+            name.push_str(&format!("-cut-{cut}"));
+        }
         Self {
-            name: format!("{}/{name}", data.name()),
+            name,
             data,
-            options: options.to_owned(),
+            options,
             measures: measures.to_vec(),
         }
     }
@@ -57,19 +78,31 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn options_are_read_back() {
-        let options = "--cut 2 --mechanism token --label-dependent --protection 0.5";
-        let row = Row::new(DataSet::Sst, "token", options, &[]);
+    fn name_and_options_say_the_same() {
+        let row = Row::new(DataSet::Sst, (4, "vector", "0.90", "top 0.02"), &[]);
+        assert_eq!(row.name, "sst/vector-0.90-top-0.02-cut-4");
+        assert_eq!(row.short_name(), "vector-0.90-top-0.02-cut-4");
+        let expected = "--cut 4 --mechanism vector --protection 0.90 --contribution top \
+                        --contribution-parameter 0.02";
+        assert_eq!(row.options, expected);
+        let row = Row::new(DataSet::Mrpc, (0, "none", "", ""), &[]);
         assert_eq!(
-            (row.name.as_str(), row.short_name()),
-            ("sst/token", "token")
+            (row.name.as_str(), row.options.as_str()),
+            ("mrpc/none", "--cut 0 --mechanism none")
         );
+    }
+
+    #[test]
+    fn options_are_read_back() {
+        let row = Row {
+            options: "--cut 2 --mechanism token --label-dependent --protection 0.5".to_owned(),
+            ..Row::new(DataSet::Sst, (2, "token", "0.5", ""), &[])
+        };
         assert_eq!(row.option("protection"), Some("0.5"));
         assert_eq!(row.option("label-dependent"), None);
         assert_eq!(row.option("eta"), None);

@@ -29,16 +29,16 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 fn rows() -> Vec<Row> {
     let mut measures = vec![Measure::Accuracy, Measure::Shares];
     measures.extend(ATTRIBUTES.iter().map(|(name, _)| Measure::Attribute(name)));
-    let row = |(name, options)| Row::new(DataSet::HappyDb, name, options, &measures);
+    let row = |setting| Row::new(DataSet::HappyDb, setting, &measures);
     [
-        ("none", "--cut 0 --mechanism none"),
-        ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
-        ("suppress-0.70", "--cut 0 --mechanism suppress --protection 0.7"),
-        ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
-        ("vector-0.90-cut-2", "--cut 2 --mechanism vector --protection 0.9"),
-        ("token-0.75-top-2", "--cut 0 --mechanism token --protection 0.75 --contribution top --contribution-parameter 0.02"),
-        ("pool-0.90-cut-5", "--cut 5 --mechanism pool --protection 0.9"),
-        ("none-cut-5", "--cut 5 --mechanism none"),
+        (0, "none", "", ""),
+        (0, "token", "0.50", ""),
+        (0, "suppress", "0.70", ""),
+        (0, "token", "0.75", ""),
+        (2, "vector", "0.90", ""),
+        (0, "token", "0.75", "top 0.02"),
+        (5, "pool", "0.90", ""),
+        (5, "none", "", ""),
     ]
     .map(row)
     .to_vec()

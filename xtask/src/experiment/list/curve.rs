@@ -11,7 +11,7 @@ use crate::experiment::data::DataSet;
 use crate::experiment::figure::{Figure, Point};
 use crate::experiment::measure::Measure;
 use crate::experiment::report::{Column, Measured, cell, code, markdown, provenance};
-use crate::experiment::row::Row;
+use crate::experiment::row::{Row, Setting};
 use crate::experiment::statistics::Estimate;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -19,8 +19,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     title: "Accuracy against empirical privacy",
     about: "How much accuracy does a mechanism cost, and what do attacks still recover? Empirical \
             privacy (EP) is the share of tokens that an attack does not get right; that of a row \
-            is the EP of the strongest attack that was run on it, whichever that was. `changed` is \
-            the share of tokens that the mechanism does not pass on as they are.",
+            is the EP of the strongest attack that tried every text, whichever that was. `named` is \
+            the share of names and numbers that this attack recovers; `changed` the share of tokens \
+            that the mechanism does not pass on as they are. Where a control failed, the numbers of \
+            that attack do not count.",
     rows,
     needs_public: true,
     report,
@@ -28,118 +30,55 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 
 const MEASURES: [Measure; 3] = [Measure::Accuracy, Measure::Shares, Measure::Attacks];
 
+/// Contribution that leaves the top 2 % of the vocabulary as it is.
+const TOP: &str = "top 0.02";
+
 /// Rows on SST, by what an interrupted run should have.
-const SST: &[(&str, &str)] = &[
-    ("none", "--cut 0 --mechanism none"),
-    ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
-    ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
-    (
-        "suppress-0.70",
-        "--cut 0 --mechanism suppress --protection 0.7",
-    ),
-    (
-        "token-0.50-top-2",
-        "--cut 0 --mechanism token --protection 0.5 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "vector-0.90-cut-2",
-        "--cut 2 --mechanism vector --protection 0.9",
-    ),
-    ("drop-0.70", "--cut 0 --mechanism drop --protection 0.7"),
-    ("token-0.40", "--cut 0 --mechanism token --protection 0.4"),
-    ("token-0.60", "--cut 0 --mechanism token --protection 0.6"),
-    (
-        "token-0.75-top-2",
-        "--cut 0 --mechanism token --protection 0.75 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "suppress-0.80",
-        "--cut 0 --mechanism suppress --protection 0.8",
-    ),
-    (
-        "pool-0.90-cut-5",
-        "--cut 5 --mechanism pool --protection 0.9",
-    ),
-    (
-        "exponential-0.75",
-        "--cut 0 --mechanism exponential --protection 0.75",
-    ),
-    (
-        "vector-0.90-cut-4",
-        "--cut 4 --mechanism vector --protection 0.9",
-    ),
-    ("none-cut-4", "--cut 4 --mechanism none"),
-    (
-        "token-0.60-top-2",
-        "--cut 0 --mechanism token --protection 0.6 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "token-0.40-top-2",
-        "--cut 0 --mechanism token --protection 0.4 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "token-0.60-floor",
-        "--cut 0 --mechanism token --protection 0.6 --contribution floor",
-    ),
-    (
-        "token-0.60-sigmoid",
-        "--cut 0 --mechanism token --protection 0.6 --contribution sigmoid",
-    ),
-    (
-        "suppress-0.60",
-        "--cut 0 --mechanism suppress --protection 0.6",
-    ),
-    ("drop-0.80", "--cut 0 --mechanism drop --protection 0.8"),
-    ("drop-0.60", "--cut 0 --mechanism drop --protection 0.6"),
-    (
-        "exponential-0.50",
-        "--cut 0 --mechanism exponential --protection 0.5",
-    ),
-    (
-        "pool-0.75-cut-5",
-        "--cut 5 --mechanism pool --protection 0.75",
-    ),
-    (
-        "vector-0.50-cut-2",
-        "--cut 2 --mechanism vector --protection 0.5",
-    ),
-    (
-        "vector-0.50-cut-4",
-        "--cut 4 --mechanism vector --protection 0.5",
-    ),
-    (
-        "vector-0.90-cut-4-top-2",
-        "--cut 4 --mechanism vector --protection 0.9 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "suppress-0.70-cut-4",
-        "--cut 4 --mechanism suppress --protection 0.7",
-    ),
+const SST: &[Setting] = &[
+    (0, "none", "", ""),
+    (0, "token", "0.50", ""),
+    (0, "token", "0.75", ""),
+    (0, "suppress", "0.70", ""),
+    (0, "token", "0.50", TOP),
+    (2, "vector", "0.90", ""),
+    (0, "drop", "0.70", ""),
+    (0, "token", "0.40", ""),
+    (0, "token", "0.60", ""),
+    (0, "token", "0.75", TOP),
+    (0, "suppress", "0.80", ""),
+    (5, "pool", "0.90", ""),
+    (0, "exponential", "0.75", ""),
+    (4, "vector", "0.90", ""),
+    (4, "none", "", ""),
+    (0, "token", "0.60", TOP),
+    (0, "token", "0.40", TOP),
+    (0, "token", "0.60", "floor"),
+    (0, "token", "0.60", "sigmoid"),
+    (0, "suppress", "0.60", ""),
+    (0, "drop", "0.80", ""),
+    (0, "drop", "0.60", ""),
+    (0, "exponential", "0.50", ""),
+    (5, "pool", "0.75", ""),
+    (2, "vector", "0.50", ""),
+    (4, "vector", "0.50", ""),
+    (4, "vector", "0.90", TOP),
+    (4, "suppress", "0.70", ""),
 ];
 
 /// Rows on Financial PhraseBank: what SST's say, said of other text and of three classes.
-const PHRASEBANK: &[(&str, &str)] = &[
-    ("none", "--cut 0 --mechanism none"),
-    ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
-    (
-        "token-0.50-top-2",
-        "--cut 0 --mechanism token --protection 0.5 --contribution top --contribution-parameter 0.02",
-    ),
-    (
-        "suppress-0.70",
-        "--cut 0 --mechanism suppress --protection 0.7",
-    ),
-    ("drop-0.70", "--cut 0 --mechanism drop --protection 0.7"),
-    ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
-    (
-        "vector-0.90-cut-2",
-        "--cut 2 --mechanism vector --protection 0.9",
-    ),
+const PHRASEBANK: &[Setting] = &[
+    (0, "none", "", ""),
+    (0, "token", "0.50", ""),
+    (0, "token", "0.50", TOP),
+    (0, "suppress", "0.70", ""),
+    (0, "drop", "0.70", ""),
+    (0, "token", "0.75", ""),
+    (2, "vector", "0.90", ""),
 ];
 
 fn rows() -> Vec<Row> {
-    let of = |data: DataSet, list: &[(&str, &str)]| {
-        let row = |(name, options): &(&str, &str)| Row::new(data, name, options, &MEASURES);
+    let of = |data: DataSet, list: &[Setting]| {
+        let row = |setting: &Setting| Row::new(data, *setting, &MEASURES);
         list.iter().map(row).collect::<Vec<_>>()
     };
     [of(DataSet::Sst, SST), of(DataSet::PhraseBank, PHRASEBANK)].concat()
@@ -160,7 +99,7 @@ fn report(measured: &[Measured]) -> Result<Report> {
             ("strongest", "EP of the strongest attack", None),
             (
                 "eia-table",
-                "EP of the nearest row of the embedding table (eia-table)",
+                "EP of the nearest row of the embedding table",
                 Some("eia-table"),
             ),
         ] {
@@ -185,7 +124,7 @@ fn table(rows: &[&Measured]) -> String {
     let attacks = audit::names(rows.iter().flat_map(|measured| &measured.records));
     let mut header = vec!["row".to_owned(), "seeds".to_owned()];
     header.extend(fixed.iter().map(|column| column.title.clone()));
-    header.extend(["EP".to_owned(), "strongest attack".to_owned()]);
+    header.extend(["EP", "strongest attack", "named", "failed controls"].map(str::to_owned));
     header.extend(attacks.iter().map(|attack| format!("EP {attack}")));
     let row = |measured: &&Measured| {
         let mut cells = vec![
@@ -199,6 +138,8 @@ fn table(rows: &[&Measured]) -> String {
         );
         cells.push(cell(privacy(measured, None)));
         cells.push(audit::strongest_names(&measured.records));
+        cells.push(cell(measured.estimate(audit::named_recovered)));
+        cells.push(audit::failed_controls(&measured.records));
         cells.extend(
             attacks
                 .iter()
@@ -214,7 +155,7 @@ fn table(rows: &[&Measured]) -> String {
 fn privacy(measured: &Measured, attack: Option<&str>) -> Option<Estimate> {
     measured.estimate(|record| match attack {
         Some(attack) => audit::empirical_privacy(record, attack),
-        None => audit::strongest(record).map(|(_, privacy)| privacy),
+        None => record.number("/attacks/empirical_privacy"),
     })
 }
 
@@ -281,24 +222,28 @@ mod tests {
         let rows = rows();
         let of = |name: &str| line(rows.iter().find(|row| row.name == name).unwrap());
         assert_eq!(of("sst/token-0.50"), of("sst/token-0.75"));
-        assert_eq!(of("sst/token-0.50-top-2"), "token + top");
+        assert_eq!(of("sst/token-0.50-top-0.02"), "token + top");
         assert_eq!(of("sst/vector-0.90-cut-4"), "vector, cut 4");
     }
 
     /// Breaks when the EP of a row is not that of the attack that recovers most.
     #[test]
     fn a_row_is_as_private_as_its_strongest_attack_says() {
-        let attacks = json!({ "attacks": {
-            "eia-table": { "empirical_privacy": 0.9 },
-            "eia-learned": { "empirical_privacy": 0.25 },
-        }});
+        let attacks = json!({
+            "strongest": "eia-learned", "empirical_privacy": 0.25, "failed_controls": [],
+            "attacks": {
+                "eia-table": { "empirical_privacy": 0.9, "named": 0.0 },
+                "eia-learned": { "empirical_privacy": 0.25, "named": 0.5 },
+            },
+        });
         let measured = json!({ "accuracy": { "accuracy": 0.75 }, "attacks": attacks });
         let rows = [Measured {
             row: rows().swap_remove(1),
             records: vec![record("sst/token-0.50", 1, measured)],
         }];
         let report = report(&rows).unwrap();
-        let expected = "| `token-0.50` | 1 | – | 0.750 | 0.250 | `eia-learned` | 0.250 | 0.900 |";
+        let expected = "| `token-0.50` | 1 | – | 0.750 | 0.250 | `eia-learned` | 0.500 | none \
+                        | 0.250 | 0.900 |";
         assert!(report.text.contains(expected), "{}", report.text);
         let names: Vec<_> = report
             .figures

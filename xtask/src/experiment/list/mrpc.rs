@@ -20,13 +20,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 
 fn rows() -> Vec<Row> {
     let measures = [Measure::Accuracy, Measure::Shares];
-    let row = |(name, options)| Row::new(DataSet::Mrpc, name, options, &measures);
-    [
-        ("none", "--cut 0 --mechanism none"),
-        ("token-0.30", "--cut 0 --mechanism token --protection 0.3"),
-    ]
-    .map(row)
-    .to_vec()
+    let row = |setting| Row::new(DataSet::Mrpc, setting, &measures);
+    [(0, "none", "", ""), (0, "token", "0.30", "")]
+        .map(row)
+        .to_vec()
 }
 
 fn report(measured: &[Measured]) -> Result<Report> {

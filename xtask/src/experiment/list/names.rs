@@ -27,16 +27,16 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 };
 
 fn rows() -> Vec<Row> {
-    let row = |(name, options)| Row::new(DataSet::Presidio, name, options, &[Measure::Names]);
+    let row = |setting| Row::new(DataSet::Presidio, setting, &[Measure::Names]);
     [
-        ("none", "--cut 0 --mechanism none"),
-        ("token-0.50", "--cut 0 --mechanism token --protection 0.5"),
-        ("token-0.75", "--cut 0 --mechanism token --protection 0.75"),
-        ("suppress-0.70", "--cut 0 --mechanism suppress --protection 0.7"),
-        ("drop-0.70", "--cut 0 --mechanism drop --protection 0.7"),
-        ("exponential-0.75", "--cut 0 --mechanism exponential --protection 0.75"),
-        ("token-0.75-top-2", "--cut 0 --mechanism token --protection 0.75 --contribution top --contribution-parameter 0.02"),
-        ("token-0.40", "--cut 0 --mechanism token --protection 0.4"),
+        (0, "none", "", ""),
+        (0, "token", "0.50", ""),
+        (0, "token", "0.75", ""),
+        (0, "suppress", "0.70", ""),
+        (0, "drop", "0.70", ""),
+        (0, "exponential", "0.75", ""),
+        (0, "token", "0.75", "top 0.02"),
+        (0, "token", "0.40", ""),
     ]
     .map(row)
     .to_vec()
