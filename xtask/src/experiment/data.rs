@@ -68,6 +68,15 @@ pub(crate) struct Span {
     pub(crate) value: usize,
 }
 
+/// The spans of the synthetic sentences, with the number of rows of both files.
+pub(crate) struct Spans {
+    pub(crate) list: Vec<Span>,
+    /// Rows of [`PRESIDIO_TEXTS`].
+    pub(crate) texts: usize,
+    /// Rows of [`PRESIDIO_VALUES`].
+    pub(crate) values: usize,
+}
+
 /// Where the sets are and where their CSV files go.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
@@ -253,8 +262,12 @@ pub(crate) const PRESIDIO_VALUES: &str = "presidio-values.csv";
 ///
 /// # Errors
 /// As [`DataSet::prepare`].
-pub(crate) fn spans(folders: &Folders) -> Result<Vec<Span>> {
-    presidio(folders).map(|made| made.spans)
+pub(crate) fn spans(folders: &Folders) -> Result<Spans> {
+    presidio(folders).map(|made| Spans {
+        list: made.spans,
+        texts: made.texts.rows.len(),
+        values: made.values.rows.len(),
+    })
 }
 
 fn presidio(folders: &Folders) -> Result<formats::Synthetic> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
 
-use super::data::Span;
+use super::data::Spans;
 
 /// The types together.
 pub(crate) const ALL: &str = "ALL";
@@ -26,18 +26,18 @@ struct Piece {
 ///
 /// # Errors
 /// When a preview does not show every row.
-pub(crate) fn survivors(values: &[Value], texts: &[Value], spans: &[Span]) -> Result<Value> {
+pub(crate) fn survivors(values: &[Value], texts: &[Value], spans: &Spans) -> Result<Value> {
     let (values, texts) = (shown(values)?, shown(texts)?);
-    let rows = spans.iter().map(|span| span.row + 1).max().unwrap_or(0);
-    let needed = spans.iter().map(|span| span.value + 1).max().unwrap_or(0);
     ensure!(
-        texts.len() >= rows && values.len() >= needed,
-        "The preview left rows out: {} of {rows} texts and {} of {needed} spans were shown.",
+        texts.len() == spans.texts && values.len() == spans.values,
+        "The preview left rows out: {} of {} texts and {} of {} spans were shown.",
         texts.len(),
-        values.len()
+        spans.texts,
+        values.len(),
+        spans.values
     );
     let mut counts: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
-    for span in spans {
+    for span in &spans.list {
         let wanted: Vec<&str> = spelled(&values[span.value], |piece| &piece.text).collect();
         let before: Vec<&str> = spelled(&texts[span.row], |piece| &piece.text).collect();
         if wanted.is_empty() || !contains(&before, &wanted) {
@@ -92,6 +92,7 @@ fn contains(words: &[&str], wanted: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::data::Span;
     use super::*;
 
     /// A preview of rows of `text` or `text>seen` words.
@@ -114,9 +115,17 @@ mod tests {
         ]
     }
 
-    fn span(row: usize, entity: &str, value: usize) -> Span {
-        let entity = entity.to_owned();
-        Span { row, entity, value }
+    fn spans(list: &[(usize, &str, usize)], texts: usize, values: usize) -> Spans {
+        let span = |(row, entity, value): &(usize, &str, usize)| Span {
+            row: *row,
+            entity: (*entity).to_owned(),
+            value: *value,
+        };
+        Spans {
+            list: list.iter().map(span).collect(),
+            texts,
+            values,
+        }
     }
 
     #[test]
@@ -128,13 +137,13 @@ mod tests {
             "[CLS] card 12> 34 .",
             "[CLS] the card was cut off",
         ]);
-        let spans = [
-            span(0, "PERSON", 0),
-            span(1, "PERSON", 0),
-            span(2, "CARD", 1),
-            span(3, "CARD", 1),
+        let list = [
+            (0, "PERSON", 0),
+            (1, "PERSON", 0),
+            (2, "CARD", 1),
+            (3, "CARD", 1),
         ];
-        let shares = survivors(&values, &texts, &spans).unwrap();
+        let shares = survivors(&values, &texts, &spans(&list, 4, 2)).unwrap();
         assert_eq!(
             shares["PERSON"],
             json!({ "spans": 2, "survived": 1, "share": 0.5 })
@@ -150,8 +159,9 @@ mod tests {
     fn a_preview_that_left_rows_out_is_no_measurement() {
         let values = preview(&["[CLS] ann"]);
         let texts = preview(&["[CLS] ann"]);
-        let error = survivors(&values, &texts, &[span(1, "PERSON", 0)]).unwrap_err();
+        let spans = spans(&[(0, "PERSON", 0)], 2, 1);
+        let error = survivors(&values, &texts, &spans).unwrap_err();
         assert!(error.to_string().contains("1 of 2 texts"), "{error}");
-        assert!(survivors(&[], &texts, &[]).is_err());
+        assert!(survivors(&[], &texts, &spans).is_err());
     }
 }

@@ -103,8 +103,8 @@ pub(super) struct Synthetic {
     pub(super) spans: Vec<Span>,
 }
 
-/// JSON: texts with spans, made from templates. They repeat, so that a template is on one side: those
-/// of an odd hundredth are the attacker's. Only every `step`-th text is taken.
+/// JSON: texts with spans, made from templates. Those repeat, so that a template is on one side: of
+/// an odd hundredth it is the attacker's. Only every `step`-th text is taken.
 pub(super) fn presidio(text: &str, step: usize) -> Result<Synthetic> {
     let entries: Vec<Value> =
         serde_json::from_str(text).context("The synthetic sentences are no JSON list.")?;
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn happydb_takes_text_task_and_attributes_by_name() {
         let text = "hmid,moment,social,age,country,gender,married,parenthood\n\
-                    1,\"he said \"\"yes\"\", and\nleft\",\"yes\",\"30\",\"USA\",\"m\",single,\"n\"\n";
+            1,\"he said \"\"yes\"\", and\nleft\",\"yes\",\"30\",\"USA\",\"m\",single,\"n\"\n";
         let sheet = happydb(text.as_bytes()).unwrap();
         assert_eq!(sheet.columns[..3], ["text", "label", "gender"]);
         let expected = [

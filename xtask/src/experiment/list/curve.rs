@@ -19,10 +19,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     title: "Accuracy against empirical privacy",
     about: "How much accuracy does a mechanism cost, and what do attacks still recover? Empirical \
             privacy (EP) is the share of tokens that an attack does not get right; that of a row \
-            is the EP of the strongest attack that tried every text, whichever that was. `named` is \
-            the share of names and numbers that this attack recovers; `changed` the share of tokens \
-            that the mechanism does not pass on as they are. Where a control failed, the numbers of \
-            that attack do not count.",
+            is the EP of the strongest attack that tried every text, whichever it was. `named` is \
+            the share of names and numbers that this attack recovers; `changed` is the share of \
+            tokens that the mechanism does not pass on as they are. Where a control failed, the \
+            numbers of that attack do not count.",
     rows,
     needs_public: true,
     report,
