@@ -9,12 +9,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
-    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, SEQ_LENGTH_DEFAULT, TrainOptions,
-    UploadDtype,
+    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, PrivacyOptions,
+    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
 };
 use serde::de::DeserializeOwned;
 use shared::protocol::limits::Limits;
 
+use crate::audit::args::AuditArgs;
 use privacy::Privacy;
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
@@ -39,6 +40,11 @@ pub(crate) enum Command {
     Predict(Box<PredictArgs>),
     /// Show texts beside what the server would see of them. Sends nothing of the file.
     Preview(Box<PreviewArgs>),
+    /// Attack what would be sent, and report what was recovered. Sends nothing of the file.
+    ///
+    /// The attacker knows the model's lower part, the mechanism and its parameters, and public text. What it recovers
+    /// stays on this machine.
+    Audit(Box<AuditArgs>),
 }
 
 impl Command {
@@ -47,6 +53,7 @@ impl Command {
             Self::Train(args) => &args.common,
             Self::Predict(args) => &args.common,
             Self::Preview(args) => &args.common,
+            Self::Audit(args) => &args.common,
         }
     }
 
@@ -54,7 +61,7 @@ impl Command {
         match self {
             Self::Train(args) => Some(&args.training),
             Self::Predict(args) => Some(&args.training),
-            Self::Preview(_) => None,
+            Self::Preview(_) | Self::Audit(_) => None,
         }
     }
 }
@@ -95,6 +102,10 @@ pub(crate) struct TrainArgs {
     /// Classify what is typed after training, one text a line, until the input ends.
     #[arg(long, help_heading = "After training")]
     pub(crate) interactive: bool,
+
+    /// Keep what is sent in this directory, and beside it the PRIVATE truth, for `cutlayer audit --recorded`.
+    #[arg(long, value_name = "DIR", help_heading = "Audit")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -133,7 +144,7 @@ pub(crate) struct PreviewArgs {
 }
 
 /// What all commands understand.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
     /// Address of the server.
     #[arg(
@@ -202,6 +213,15 @@ impl Common {
             cut: self.cut,
             precision: self.precision,
             seq_length_max: self.seq_length_max,
+        }
+    }
+
+    /// The same with cut and privacy of a recorded run.
+    pub(crate) fn as_recorded(&self, cut: u32, privacy: &PrivacyOptions) -> Self {
+        Self {
+            cut: Some(cut),
+            privacy: privacy.into(),
+            ..self.clone()
         }
     }
 
@@ -333,7 +353,7 @@ impl Args {
 }
 
 /// Parses one of `names` to the value that has this name on the page.
-fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
+pub(crate) fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     names: &[&'static str],
 ) -> impl TypedValueParser<Value = T> {
     let value = |name: String| serde_json::from_value(serde_json::Value::String(name));
@@ -362,7 +382,7 @@ fn validation_share(text: &str) -> Result<f64, &'static str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use client_wasm::options::{ContributionOptions, PrivacyOptions, ReadingName};
+    use client_wasm::options::{ContributionOptions, ReadingName};
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! A socket that is read all the time. The server drops a client that does not answer its pings for a minute, and
 //! they are only answered while somebody reads: between two texts that a person types, nobody would.
 
+use crate::record::Recorder;
 use client_wasm::error::ClientError;
 use client_wasm::transport::Transport;
 use client_wasm::transport::native::NativeTransport;
@@ -16,15 +17,19 @@ pub(crate) struct Connection {
     outgoing: Option<Sender<Vec<u8>>>,
     incoming: Receiver<Result<Vec<u8>, ClientError>>,
     pump: JoinHandle<()>,
+    recorder: Option<Recorder>,
 }
 
 impl Connection {
-    /// Connects to `http(s)://host:port`.
+    /// Connects to `http(s)://host:port`; a recorder keeps every frame that is sent.
     ///
     /// # Errors
     ///
     /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
-    pub(crate) async fn open(server: &str) -> Result<Self, ClientError> {
+    pub(crate) async fn open(
+        server: &str,
+        recorder: Option<Recorder>,
+    ) -> Result<Self, ClientError> {
         let socket = NativeTransport::connect(server).await?;
         let (outgoing, to_socket) = channel(FRAMES_WAITING_MAX);
         let (from_socket, incoming) = channel(FRAMES_WAITING_MAX);
@@ -33,6 +38,7 @@ impl Connection {
             outgoing: Some(outgoing),
             incoming,
             pump,
+            recorder,
         })
     }
 }
@@ -76,8 +82,19 @@ fn closed() -> ClientError {
     ClientError::Disconnected { reason }
 }
 
+/// A frame that cannot be kept is not sent: the record would not be what was sent.
+fn not_recorded(error: std::io::Error) -> ClientError {
+    ClientError::Option {
+        name: "--record",
+        problem: format!("what is sent could not be written down: {error}"),
+    }
+}
+
 impl Transport for Connection {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.keep(&frame).map_err(not_recorded)?;
+        }
         let outgoing = self.outgoing.as_ref().ok_or_else(closed)?;
         if outgoing.send(frame).await.is_ok() {
             return Ok(());
@@ -116,7 +133,7 @@ mod tests {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let error = Connection::open(&format!("http://{address}"))
+        let error = Connection::open(&format!("http://{address}"), None)
             .await
             .unwrap_err();
         assert_eq!(error.name(), "Disconnected");

@@ -5,18 +5,21 @@
 //! | [`args`] | the command line |
 //! | [`input`] | files of the owner, read before anything is asked of the server |
 //! | [`setup`] | what the commands begin with: connect, read, protect |
-//! | [`train`], [`predict`], [`preview`] | the commands |
+//! | [`train`], [`predict`], [`preview`], [`audit`] | the commands |
 //! | [`connection`] | a socket that answers the server's pings while a person thinks |
+//! | [`record`] | what was really sent, for an audit |
 //! | [`interrupt`] | Ctrl-C |
 //! | [`output`], [`tables`] | events and results, for people and for programs |
 
 mod args;
+mod audit;
 mod connection;
 mod input;
 mod interrupt;
 mod output;
 mod predict;
 mod preview;
+mod record;
 mod setup;
 mod tables;
 mod train;
@@ -53,6 +56,7 @@ fn run(args: &Args, output: &mut Output) -> anyhow::Result<()> {
             Command::Train(args) => Box::pin(train::run(args, output)).await,
             Command::Predict(args) => Box::pin(predict::run(args, output)).await,
             Command::Preview(args) => Box::pin(preview::run(args, output)).await,
+            Command::Audit(args) => Box::pin(audit::run(args, output)).await,
         }
     });
     // A download that hangs must not hold up the end of the program.

@@ -54,6 +54,8 @@ pub(crate) enum Line<'a> {
         #[serde(flatten)]
         answer: &'a Answer,
     },
+    /// What an audit found.
+    Audit(&'a serde_json::Value),
     /// Why the program failed.
     Error { name: &'a str, sentence: String },
 }
@@ -208,6 +210,7 @@ impl Output {
                 tables::confusion(labels, &evaluation.confusion)
             )),
             Line::Prediction { answer, .. } => self.text(&tables::answer(answer)),
+            Line::Audit(_) => Ok(()),     // people are given a table
             Line::Error { .. } => Ok(()), // standard error has the sentence
         }
     }
@@ -241,6 +244,14 @@ impl Output {
     pub(crate) fn counting(&mut self, what: &'static str, total: u32) {
         let style = "{prefix} {wide_bar} {pos}/{len} {msg} ({eta})";
         self.bar(what, u64::from(total), style);
+    }
+
+    /// Shows what is worked on, and its share that is done.
+    pub(crate) fn working(&mut self, what: &str, share: f64) {
+        const PARTS: u64 = 1_000;
+        self.bar(what, PARTS, "{prefix} {wide_bar} {percent} % ({eta})");
+        self.bar
+            .set_position((PARTS as f64 * share.clamp(0.0, 1.0)) as u64);
     }
 
     /// Moves the bar.
@@ -286,7 +297,7 @@ impl Output {
     }
 
     /// indicatif draws on standard error, and only where that is a terminal.
-    fn bar(&mut self, what: &'static str, length: u64, style: &'static str) {
+    fn bar(&mut self, what: &str, length: u64, style: &'static str) {
         if self.json || self.bar.prefix() == what {
             return;
         }
@@ -295,7 +306,8 @@ impl Output {
             // A template that does not parse is no reason to stop the work.
             ProgressStyle::default_bar()
         });
-        self.bar = ProgressBar::new(length).with_style(style).with_prefix(what);
+        let bar = ProgressBar::new(length).with_style(style);
+        self.bar = bar.with_prefix(what.to_owned());
         self.bar.tick();
     }
 

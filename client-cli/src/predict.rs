@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &PredictArgs, output: &mut Output) -> anyhow::Resu
     let file = OwnedFile::read_labelled(&args.train, &columns)?;
     args.out.as_deref().map_or(Ok(()), check_writable)?;
 
-    let mut trained = Trained::new(&args.common, &args.training, &file, output).await?;
+    let mut trained = Trained::new(&args.common, &args.training, &file, None, output).await?;
     classify(&mut trained.client, &texts, args.out.as_deref(), output).await?;
     trained.client.goodbye().await;
     Ok(())

@@ -12,8 +12,8 @@ use crate::setup;
 /// When the file cannot be used, or the server cannot be reached for the bottom of the model.
 pub(crate) async fn run(args: &PreviewArgs, output: &mut Output) -> anyhow::Result<()> {
     let file = OwnedFile::read_labelled(&args.file, &args.common.columns())?;
-    let (client, _) = Box::pin(setup::client(&args.common, &file, output)).await?;
-    let preview = client.preview(args.rows).await?;
+    let ready = Box::pin(setup::client(&args.common, &file, output)).await?;
+    let preview = ready.client.preview(args.rows).await?;
     output.line(&Line::Preview(&preview))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What all commands begin with: connect, read the file, choose the protection.
 
-use client_wasm::client::Client;
+use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::file::FileReport;
 use client_wasm::release::ReleaseKey;
 use client_wasm::seed::Seed;
@@ -10,9 +10,14 @@ use crate::connection::Connection;
 use crate::input::OwnedFile;
 use crate::output::{Line, Output};
 
-/// What `--seed` costs.
-const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
-                           can take it away. It is for experiments, never for private text.";
+/// A client that can release its file.
+pub(crate) struct Ready {
+    pub(crate) client: Client<Connection>,
+    /// What was read.
+    pub(crate) file: FileReport,
+    /// How it is protected.
+    pub(crate) privacy: PrivacyReport,
+}
 
 /// Prepares a client that has read `file` and protects what it releases.
 ///
@@ -23,7 +28,7 @@ pub(crate) async fn client(
     common: &Common,
     file: &OwnedFile,
     output: &mut Output,
-) -> anyhow::Result<(Client<Connection>, FileReport)> {
+) -> anyhow::Result<Ready> {
     let seed = common.seed.map(Seed::new);
     let key = match seed {
         Some(seed) => seed.release_key(),
@@ -33,7 +38,6 @@ pub(crate) async fn client(
     let mut client = Client::connect(&common.server, &common.connect(), key, on_event).await?;
     output.clear();
     if let Some(seed) = seed {
-        output.warning(PREDICTABLE);
         client.draw_from(seed);
     }
     let mut report = client.read_file(&file.name, &file.bytes)?;
@@ -50,5 +54,9 @@ pub(crate) async fn client(
         output.warning(caveat);
     }
     output.line(&Line::Privacy(&privacy))?;
-    Ok((client, report))
+    Ok(Ready {
+        client,
+        file: report,
+        privacy,
+    })
 }

@@ -1,11 +1,13 @@
 //! `cutlayer train`: from a file of labelled texts to a classifier, and what can be done with it.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
 use std::thread;
 
 use client_wasm::client::Client;
 use client_wasm::error::ClientError;
 use client_wasm::events::Event;
+use client_wasm::options::{PrivacyOptions, UploadDtype};
 use shared::text::RawText;
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -14,7 +16,9 @@ use crate::connection::Connection;
 use crate::input::{OwnedFile, check_writable, read_texts};
 use crate::interrupt::Interrupt;
 use crate::output::{Line, Output};
-use crate::{predict, setup};
+use crate::predict;
+use crate::record::{self, Recorder, Release};
+use crate::setup::{self, Ready};
 
 /// Runs the command.
 ///
@@ -29,7 +33,8 @@ pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result
     let texts = texts.map(|path| read_texts(path, &columns)).transpose()?;
     args.out.as_deref().map_or(Ok(()), check_writable)?;
 
-    let mut trained = Trained::new(&args.common, &args.training, &file, output).await?;
+    let record = args.record.as_deref();
+    let mut trained = Trained::new(&args.common, &args.training, &file, record, output).await?;
     let client = &mut trained.client;
     if let Some(test) = test {
         let evaluation = client.evaluate(&test.name, &test.bytes, &columns).await?;
@@ -53,6 +58,10 @@ pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result
     Ok(())
 }
 
+/// What `--seed` costs where something is sent.
+const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
+                           can take it away. It is for experiments, never for private text.";
+
 /// A client with a trained adapter.
 pub(crate) struct Trained {
     pub(crate) client: Client<Connection>,
@@ -60,18 +69,28 @@ pub(crate) struct Trained {
 }
 
 impl Trained {
-    /// Trains on a file and prints how well it went.
+    /// Trains on a file and prints how well it went; `record` keeps what was sent.
     ///
     /// # Errors
     ///
-    /// When the file cannot be used, the server refuses, or the connection ends.
+    /// When the file cannot be used, the server refuses, the connection ends, or what was sent
+    /// cannot be kept.
     pub(crate) async fn new(
         common: &Common,
         training: &Training,
         file: &OwnedFile,
+        record: Option<&Path>,
         output: &mut Output,
     ) -> anyhow::Result<Self> {
-        let (mut client, report) = Box::pin(setup::client(common, file, output)).await?;
+        if common.seed.is_some() {
+            output.warning(PREDICTABLE);
+        }
+        let mut recorder = record.map(Recorder::new).transpose()?;
+        let Ready {
+            mut client,
+            file: report,
+            privacy,
+        } = Box::pin(setup::client(common, file, output)).await?;
         let interrupt = Interrupt::watch()?;
         let mut commands = interrupt.listen();
         let mut best = None;
@@ -81,12 +100,19 @@ impl Trained {
                 best = Some(event);
             }
         };
-        let connect = || Connection::open(&common.server);
+        let connect = || Connection::open(&common.server, recorder.take());
         let options = training.options();
         let done = Box::pin(client.train(connect, &options, &mut commands, on_event)).await;
         interrupt.stop_listening();
         output.clear();
         done?;
+        if let Some(directory) = record {
+            let used = PrivacyOptions {
+                eta: privacy.eta, // the one that calibration found
+                ..common.privacy.options()
+            };
+            keep_truth(directory, &client, used, options.dtype, output).await?;
+        }
         let traffic = client.traffic().get();
         if let Some(Event::Validation {
             accuracy,
@@ -157,6 +183,30 @@ impl Trained {
         }
         Ok(())
     }
+}
+
+/// Writes what only the owner knows beside the frames that were sent.
+async fn keep_truth(
+    directory: &Path,
+    client: &Client<Connection>,
+    privacy: PrivacyOptions,
+    dtype: UploadDtype,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let examples = client.private_examples(client.sent_rows()?).await?;
+    let release = Release {
+        model_id: client.catalogue().model_id.clone(),
+        cut: u32::try_from(client.cut())?,
+        privacy,
+        dtype,
+    };
+    record::write_truth(directory, release, &examples)?;
+    output.warning(&format!(
+        "WARNING: {} holds the tokens of every text. It is for `cutlayer audit` on this machine \
+         only; delete it afterwards.",
+        directory.display()
+    ));
+    Ok(())
 }
 
 fn is_about_a_text(error: &anyhow::Error) -> bool {

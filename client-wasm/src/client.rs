@@ -1,6 +1,8 @@
 //! A client as the page and the command line use it: connect, read a file, choose protection, look,
 //! train, predict.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod audit;
 mod protection;
 mod run;
 
@@ -180,7 +182,9 @@ impl<T: Transport> Client<T> {
         self.trained = None;
         Ok(report)
     }
+}
 
+impl<T> Client<T> {
     /// The generator of a draw: the system's, except in experiments.
     fn rng(&self, draw: Draw) -> Result<ChaCha20Rng, ClientError> {
         self.seed.map_or_else(system_rng, |seed| Ok(seed.rng(draw)))

@@ -79,6 +79,15 @@ impl Pipeline {
         &self,
         texts: &[TextPair<'_>],
     ) -> Result<Vec<PrivateExample>, ClientError> {
+        self.examples_under(&self.key, texts)
+    }
+
+    /// The same under another secret, for the audit.
+    pub(crate) fn examples_under(
+        &self,
+        key: &ReleaseKey,
+        texts: &[TextPair<'_>],
+    ) -> Result<Vec<PrivateExample>, ClientError> {
         let parameters = self.mechanism.parameters();
         let cut = self.bottom.cut().index();
         texts
@@ -87,7 +96,7 @@ impl Pipeline {
                 Ok(PrivateExample {
                     tokens: self.tokenizer.encode(text, *pair)?,
                     class: *class,
-                    rng: self.key.rng(&parameters, cut, text, *pair),
+                    rng: key.rng(&parameters, cut, text, *pair),
                 })
             })
             .collect()

@@ -22,6 +22,8 @@ pub(crate) enum Draw {
     Split,
     /// In which order the rows are sent.
     Order,
+    /// Which rows an audit attacks.
+    Attacked,
 }
 
 impl Seed {
@@ -41,6 +43,7 @@ impl Seed {
             Draw::Calibration => "calibration",
             Draw::Split => "split",
             Draw::Order => "order",
+            Draw::Attacked => "attacked",
         }))
     }
 
@@ -78,5 +81,6 @@ mod tests {
         assert_ne!(draw(1, Draw::Split), draw(2, Draw::Split));
         assert_ne!(draw(1, Draw::Split), draw(1, Draw::Order));
         assert_ne!(draw(1, Draw::Order), draw(1, Draw::Calibration));
+        assert_ne!(draw(1, Draw::Order), draw(1, Draw::Attacked));
     }
 }

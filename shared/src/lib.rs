@@ -7,12 +7,15 @@
 //! | [`model`] | the transformer, split at a cut | both |
 //! | [`adapter`] | LoRA and PEFT files | server |
 //! | [`protocol`] | messages, frames, limits | both |
+//! | [`audit`] | attacks on what was released, and their scores | client only (feature `client`, not in a browser) |
 //! | [`metrics`] | accuracy, macro-F1, confusion matrix | server |
 //!
 //! The promise is in the types: `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`; only the last has a
 //! way to the wire.
 
 pub mod adapter;
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+pub mod audit;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "client")]

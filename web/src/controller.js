@@ -6,6 +6,7 @@
 import { CallError, createStub } from "./messages.js";
 import { bytes, percent } from "./format.js";
 import { isUsable } from "./derived.js";
+import { currentLevel, measuredNow, READING_EXAMPLES, readingLevels } from "./reading.js";
 
 /** A tab holds the whole file in memory, in the worker as text too: more than this risks the tab. */
 export const FILE_BYTES_MAX = 200_000_000;
@@ -13,6 +14,8 @@ export const FILE_BYTES_MAX = 200_000_000;
 const PREVIEW_EXAMPLES = 4;
 /** Sentences that are predicted at once. */
 export const PREDICT_LINES_MAX = 20;
+/** The name of the failure with which a measurement ends early. */
+const STOPPED = "Stopped";
 
 /** @typedef {{ name: string, size: number, arrayBuffer: () => Promise<ArrayBuffer> }} FileLike */
 /** @typedef {import("./messages.js").Port & { terminate: () => void, onerror: ((event: any) => void)|null }} WorkerLike */
@@ -79,14 +82,16 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     const { device, cut, precision } = getState().settings;
     await attempt("connect", async (isCurrent) => {
       const catalogue = await call("connect", [origin, { device, cut, precision }]);
+      const mechanisms = await call("mechanisms");
       if (!isCurrent()) return;
-      dispatch({ type: "connected", catalogue });
+      dispatch({ type: "connected", catalogue, mechanisms });
       if (file !== null) await readFile(file);
     });
   }
 
   /** @param {FileLike} chosen */
   async function openFile(chosen) {
+    stopReading();
     file = chosen;
     dispatch({ type: "file_opened", name: chosen.name, bytes: chosen.size });
     if (getState().phase === "ready") await readFile(chosen);
@@ -115,6 +120,7 @@ export function createController({ dispatch, getState, startWorker, origin }) {
 
   /** @param {import("./contract.js").Columns} columns */
   async function chooseColumns(columns) {
+    stopReading();
     await attempt("columns", async (isCurrent) => {
       const report = await call("choose_columns", [columns]);
       if (isCurrent()) dispatch({ type: "columns_chosen", report, columns });
@@ -124,6 +130,7 @@ export function createController({ dispatch, getState, startWorker, origin }) {
 
   /** @param {import("./contract.js").PrivacyWanted} wanted */
   async function setPrivacy(wanted) {
+    stopReading();
     dispatch({ type: "privacy_wanted", wanted });
     await calculate();
   }
@@ -150,8 +157,38 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     if (calculatingOn === own) calculatingOn = null;
   }
 
+  /** Measures what an attacker could read back; sends nothing. */
+  async function measure() {
+    const before = getState();
+    const { report, privacy, reading } = before;
+    if (privacy === null || reading.pending) return;
+    dispatch({ type: "reading_requested" });
+    await attempt("reading", async (isCurrent) => {
+      try {
+        const levels = readingLevels(currentLevel(before));
+        const result = await call("reading", [{ levels, examples: READING_EXAMPLES }]);
+        if (!isCurrent() || getState().report !== report) return;
+        dispatch({ type: "reading_done", result, measured: measuredNow(before) });
+      } catch (error) {
+        if (!(error instanceof Error) || error.name !== STOPPED) throw error;
+        if (isCurrent()) dispatch({ type: "reading_stopped" });
+      }
+    });
+  }
+
+  /** The client does one thing at a time: whatever comes next must not wait for a measurement. */
+  async function stopReading() {
+    const { pending, stopping } = getState().reading;
+    if (!pending || stopping) return;
+    dispatch({ type: "reading_stop_requested" });
+    await attempt("reading", async () => {
+      await call("stop_reading");
+    });
+  }
+
   /** @param {import("./contract.js").TrainOptions} options */
   async function train(options) {
+    stopReading();
     dispatch({ type: "train_requested" });
     await attempt("train", async (isCurrent) => {
       await call("train", [options]);
@@ -174,15 +211,17 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     });
   }
 
-  /** @param {string[]} texts */
-  async function predict(texts) {
+  /** @param {import("./contract.js").Sentence[]} sentences */
+  async function predict(sentences) {
+    stopReading();
     dispatch({ type: "predict_requested" });
     await attempt("predict", async (isCurrent) => {
-      const predictions = await call("predict", [texts]);
+      const predictions = await call("predict", [sentences]);
       const answers = [];
       for (const [index, prediction] of predictions.entries()) {
-        const preview = await call("preview_text", [texts[index]]);
-        answers.push({ ...prediction, text: texts[index], preview });
+        const [text, pair] = sentences[index];
+        const preview = await call("preview_text", [text, pair]);
+        answers.push({ ...prediction, text, pair, preview });
       }
       if (!isCurrent()) return;
       dispatch({ type: "predicted", answers });
@@ -202,6 +241,8 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     openFile,
     chooseColumns,
     setPrivacy,
+    measure,
+    stopReading,
     train,
     predict,
     pause: () => steer("pause"),

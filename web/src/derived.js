@@ -1,16 +1,36 @@
 /** Values that follow from the state. Pure. */
 
+/** @typedef {import("./contract.js").Mechanism} Mechanism */
+
+/** All words get the same noise. @type {Readonly<import("./contract.js").Contribution>} */
+export const NO_CONTRIBUTION = Object.freeze({
+  reading: "off",
+  parameter: null,
+  label_dependent: false,
+});
+
 /**
+ * Finds a mechanism in the client's table, null before there is one.
+ * @param {Mechanism[]} mechanisms
+ * @param {string|null} name
+ */
+export function mechanismOf(mechanisms, name) {
+  return mechanisms.find((each) => each.name === name) ?? null;
+}
+
+/**
+ * Says what the settings mean with a table of mechanisms; a name that it lacks means the first one.
  * @param {import("./settings.js").Settings} settings
- * @param {number|null} eta
+ * @param {Mechanism[]} mechanisms empty while they are not known
  * @returns {import("./contract.js").PrivacyWanted}
  */
-export function wantedFrom({ mechanism, protection }, eta) {
-  const plain = mechanism === "none";
+export function wantedFrom({ mechanism, protection }, mechanisms) {
+  const entry = mechanismOf(mechanisms, mechanism) ?? mechanisms.at(0);
   return {
-    mechanism,
-    protection: plain || eta !== null ? null : protection,
-    eta: plain ? null : eta,
+    mechanism: entry?.name ?? mechanism ?? "",
+    protection: entry?.level === "" ? null : protection,
+    eta: null,
+    contribution: NO_CONTRIBUTION,
   };
 }
 

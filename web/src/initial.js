@@ -14,12 +14,15 @@ import { wantedFrom } from "./derived.js";
  * @property {string|null} loadingStage
  * @property {import("./contract.js").DeviceInfo|null} device
  * @property {import("./contract.js").Catalogue|null} catalogue
+ * @property {import("./contract.js").Mechanism[]} mechanisms empty while they are not known
  * @property {{ name: string, bytes: number, read: boolean }|null} file
  * @property {import("./contract.js").DatasetReport|null} report
  * @property {import("./contract.js").Columns|null} columns what the reader chose, null: what was detected
  * @property {import("./contract.js").PrivacyWanted} wanted
  * @property {import("./contract.js").Privacy|null} privacy null while it is being calculated
  * @property {import("./contract.js").Preview|null} preview
+ * @property {ReadingState} reading what an attacker could read back
+ * @property {TrainChoice} choice
  * @property {boolean} released whether this session may have sent examples
  * @property {string[]} releasedFiles keys of the files of which earlier sessions may have sent examples
  * @property {import("./run.js").Run|null} run
@@ -28,7 +31,30 @@ import { wantedFrom } from "./derived.js";
  * @property {Failure|null} failure
  */
 
-/** @typedef {import("./contract.js").Prediction & { text: string, preview: import("./contract.js").Preview|null }} Answer */
+/** @typedef {import("./contract.js").Prediction & { text: string, pair: string|null, preview: import("./contract.js").Preview|null }} Answer */
+/** @typedef {{ labels: import("./contract.js").LabelPlace, bottom: import("./contract.js").BottomTraining }} TrainChoice the training options that change what leaves */
+
+/**
+ * @typedef {object} ReadingState
+ * @property {boolean} pending
+ * @property {boolean} stopping
+ * @property {number} done
+ * @property {number} total 0 while it is not known
+ * @property {boolean} stopped whether the last measurement was ended early
+ * @property {import("./contract.js").Reading|null} result
+ * @property {import("./reading.js").Measured|null} measured what the result is of
+ */
+
+/** @type {Readonly<ReadingState>} */
+export const NO_READING = Object.freeze({
+  pending: false,
+  stopping: false,
+  done: 0,
+  total: 0,
+  stopped: false,
+  result: null,
+  measured: null,
+});
 
 /** @param {import("./settings.js").Settings} settings @returns {State} */
 export function initialState(settings) {
@@ -40,12 +66,15 @@ export function initialState(settings) {
     loadingStage: null,
     device: null,
     catalogue: null,
+    mechanisms: [],
     file: null,
     report: null,
     columns: null,
-    wanted: wantedFrom(settings, null),
+    wanted: wantedFrom(settings, []),
     privacy: null,
     preview: null,
+    reading: NO_READING,
+    choice: { labels: "server", bottom: "frozen" },
     released: false,
     releasedFiles: [],
     run: null,

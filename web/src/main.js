@@ -1,12 +1,14 @@
 /** The page: connects the elements, the state and the controller. Everything else is elsewhere. */
 
 import "./elements/chart.js";
+import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/file.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
 import "./elements/progress.js";
+import "./elements/reading.js";
 import "./elements/result.js";
 import "./elements/status.js";
 import "./elements/steps.js";
@@ -86,7 +88,12 @@ function changeSettings(settings) {
   const protect = settings.mechanism !== mechanism || settings.protection !== protection;
   dispatch({ type: "settings_changed", settings });
   if (reconnect) controller.connect();
-  else if (protect) controller.setPrivacy(wantedFrom(settings, null));
+  else if (protect) controller.setPrivacy(wantedFrom(settings, state.mechanisms));
+}
+
+/** @param {import("./contract.js").PrivacyWanted} wanted */
+function changePrivacy(wanted) {
+  if (JSON.stringify(wanted) !== JSON.stringify(state.wanted)) controller.setPrivacy(wanted);
 }
 
 /** What the elements may ask for. @type {Record<string, (value: any) => void>} */
@@ -95,13 +102,16 @@ const ACTIONS = {
   start_over: () => controller.startOver(),
   open_file: (file) => controller.openFile(file),
   choose_columns: (columns) => controller.chooseColumns(columns),
-  set_privacy: (wanted) => controller.setPrivacy(wanted),
+  set_privacy: (change) => changePrivacy({ ...state.wanted, ...change }),
   settings: (change) => changeSettings({ ...state.settings, ...change }),
+  measure: () => controller.measure(),
+  stop_measuring: () => controller.stopReading(),
+  choose_training: (choice) => dispatch({ type: "training_chosen", choice }),
   train: (options) => controller.train(options),
   pause: () => controller.pause(),
   resume: () => controller.resume(),
   stop: () => controller.stop(),
-  predict: (texts) => controller.predict(texts),
+  predict: (sentences) => controller.predict(sentences),
 };
 
 document.addEventListener("ask", (event) => {

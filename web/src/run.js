@@ -10,7 +10,7 @@
 
 /**
  * @typedef {object} Run
- * @property {{ privatize: Stage|null, upload: Stage|null }} stages
+ * @property {Stage|null} upload protecting and sending the examples
  * @property {number} stepsTotal
  * @property {number} step
  * @property {number} epoch
@@ -34,7 +34,7 @@ const INTERVALS_MAX = 30;
 /** @param {number} at @returns {Run} */
 export function newRun(at) {
   return {
-    stages: { privatize: null, upload: null },
+    upload: null,
     stepsTotal: 0,
     step: 0,
     epoch: 0,
@@ -60,7 +60,7 @@ export function newRun(at) {
 export function foldRun(run, event) {
   switch (event.type) {
     case "progress":
-      return foldProgress(run, event);
+      return event.stage === "upload" ? foldUpload(run, event) : run;
     case "train_started":
       return { ...run, stepsTotal: event.steps_total, lastAt: event.at };
     case "step":
@@ -81,9 +81,9 @@ export function foldRun(run, event) {
 }
 
 /** @param {Run} run @param {any} event @returns {Run} */
-function foldProgress(run, event) {
-  const before = event.stage === "upload" ? run.stages.upload : run.stages.privatize;
-  const stage = {
+function foldUpload(run, event) {
+  const before = run.upload;
+  const upload = {
     done: event.done,
     total: event.total,
     firstAt: before?.firstAt ?? event.at,
@@ -91,7 +91,7 @@ function foldProgress(run, event) {
     lastAt: event.at,
   };
   const bytesSent = Math.max(run.bytesSent, event.bytes_sent ?? 0);
-  return { ...run, bytesSent, stages: { ...run.stages, [event.stage]: stage } };
+  return { ...run, bytesSent, upload };
 }
 
 /** @param {Run} run @param {any} event @returns {Run} */
@@ -158,13 +158,10 @@ export function millisLeft(run) {
     const pace = stepPace(run);
     return pace === null ? null : ((run.stepsTotal - run.step) / pace) * 1000;
   }
-  let longest = null;
-  for (const stage of [run.stages.privatize, run.stages.upload]) {
-    const pace = stagePace(stage);
-    if (stage === null || pace === null || stage.done >= stage.total) continue;
-    longest = Math.max(longest ?? 0, ((stage.total - stage.done) / pace) * 1000);
-  }
-  return longest;
+  const { upload } = run;
+  const pace = stagePace(upload);
+  if (upload === null || pace === null || upload.done >= upload.total) return null;
+  return ((upload.total - upload.done) / pace) * 1000;
 }
 
 /**

@@ -5,8 +5,8 @@
  * @property {import("./contract.js").DeviceChoice} device
  * @property {number|null} cut null: what the server proposes
  * @property {import("./contract.js").Precision} precision
- * @property {import("./contract.js").Mechanism} mechanism
- * @property {number} protection 0..1; in the address in percent
+ * @property {string|null} mechanism null: what the client recommends; whether there is such a one, its table says
+ * @property {number} protection above 0 and below 1; in the address in percent
  */
 
 /** @type {Readonly<Settings>} */
@@ -14,11 +14,15 @@ export const DEFAULT_SETTINGS = Object.freeze({
   device: "auto",
   cut: null,
   precision: "f16",
-  mechanism: "token",
+  mechanism: null,
   protection: 0.5,
 });
 
 const CUT_MAX = 255;
+const MECHANISM_NAME = /^[a-z][a-z0-9_-]{0,31}$/;
+/** Nothing and everything are no levels of protection. */
+const PERCENT_MIN = 1;
+const PERCENT_MAX = 99;
 
 /**
  * Reads settings from an address; what is missing or not allowed keeps its default.
@@ -31,11 +35,7 @@ export function parseHash(hash) {
     device: oneOf(given.get("device"), ["auto", "cpu", "gpu"], DEFAULT_SETTINGS.device),
     cut: integer(given.get("cut"), CUT_MAX),
     precision: oneOf(given.get("precision"), ["f16", "f32"], DEFAULT_SETTINGS.precision),
-    mechanism: oneOf(
-      given.get("mechanism"),
-      ["token", "vector", "none"],
-      DEFAULT_SETTINGS.mechanism,
-    ),
+    mechanism: name(given.get("mechanism")),
     protection: percentage(given.get("protection"), DEFAULT_SETTINGS.protection),
   };
 }
@@ -49,7 +49,7 @@ export function printHash(settings) {
   if (settings.device !== DEFAULT_SETTINGS.device) parts.set("device", settings.device);
   if (settings.cut !== null) parts.set("cut", String(settings.cut));
   if (settings.precision !== DEFAULT_SETTINGS.precision) parts.set("precision", settings.precision);
-  if (settings.mechanism !== DEFAULT_SETTINGS.mechanism) parts.set("mechanism", settings.mechanism);
+  if (settings.mechanism !== null) parts.set("mechanism", settings.mechanism);
   if (settings.protection !== DEFAULT_SETTINGS.protection) {
     parts.set("protection", String(Math.round(settings.protection * 100)));
   }
@@ -81,6 +81,11 @@ function oneOf(value, allowed, fallback) {
   return allowed.find((each) => each === value) ?? fallback;
 }
 
+/** @param {string|null} value */
+function name(value) {
+  return value !== null && MECHANISM_NAME.test(value) ? value : null;
+}
+
 /**
  * @param {string|null} value
  * @param {number} max
@@ -98,5 +103,5 @@ function integer(value, max) {
 function percentage(value, fallback) {
   if (value === null || !/^\d{1,3}$/.test(value)) return fallback;
   const parsed = Number(value);
-  return parsed <= 100 ? parsed / 100 : fallback;
+  return parsed >= PERCENT_MIN && parsed <= PERCENT_MAX ? parsed / 100 : fallback;
 }

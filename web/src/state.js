@@ -3,8 +3,8 @@
  * Pure: no clock, no DOM, no calls. Events are those of the client (contract.js) and those of the page.
  */
 
-import { fileKey, isBusy, wantedFrom } from "./derived.js";
-import { initialState } from "./initial.js";
+import { fileKey, isBusy, mechanismOf, wantedFrom } from "./derived.js";
+import { initialState, NO_READING } from "./initial.js";
 import { foldRun, newRun } from "./run.js";
 import { adviceFor, isFatal } from "./sentences.js";
 
@@ -37,7 +37,7 @@ export function reduce(state, event) {
     case "device":
       return { ...state, device: { kind: event.kind, name: event.name, notice: event.notice } };
     case "connected":
-      return { ...state, phase: "ready", catalogue: event.catalogue, loadingStage: null };
+      return connected(state, event);
     case "settings_changed":
       return settingsChanged(state, event.settings);
     case "file_opened":
@@ -56,6 +56,14 @@ export function reduce(state, event) {
       };
     case "previewed":
       return { ...state, preview: event.preview };
+    case "reading_requested":
+    case "reading":
+    case "reading_stop_requested":
+    case "reading_stopped":
+    case "reading_done":
+      return { ...state, ...readingEvent(state, event) };
+    case "training_chosen":
+      return { ...state, choice: event.choice };
     case "predict_requested":
       return {
         ...state,
@@ -80,6 +88,30 @@ export function reduce(state, event) {
       return failed(state, "connect", "Crashed", "The program in this tab stopped unexpectedly.");
     default:
       return trainingEvent(state, event);
+  }
+}
+
+/** @param {State} state @param {any} event @returns {Partial<State>} */
+function readingEvent({ reading, failure }, event) {
+  switch (event.type) {
+    case "reading_requested":
+      return {
+        reading: {
+          ...NO_READING,
+          result: reading.result,
+          measured: reading.measured,
+          pending: true,
+        },
+        failure: failure?.place === "reading" ? null : failure,
+      };
+    case "reading":
+      return { reading: { ...reading, done: event.done, total: event.total } };
+    case "reading_stop_requested":
+      return { reading: { ...reading, stopping: true } };
+    case "reading_stopped":
+      return { reading: { ...reading, pending: false, stopping: false, stopped: true } };
+    default:
+      return { reading: { ...NO_READING, result: event.result, measured: event.measured } };
   }
 }
 
@@ -133,9 +165,23 @@ function runEvent(state, event) {
 /** @param {State} state @returns {State} */
 function connectStarted(state) {
   const fresh = initialState(state.settings);
-  const { columns, wanted } = state;
+  const { columns, wanted, choice } = state;
   const file = state.file && { ...state.file, read: false };
-  return { ...fresh, file, columns, wanted, releasedFiles: releasedFiles(state) };
+  return { ...fresh, file, columns, wanted, choice, releasedFiles: releasedFiles(state) };
+}
+
+/**
+ * The table of mechanisms arrives: a wish that it does not know becomes the one that it recommends.
+ * @param {State} state
+ * @param {any} event
+ * @returns {State}
+ */
+function connected(state, { catalogue, mechanisms }) {
+  const next = { ...state, phase: /** @type {Phase} */ ("ready"), catalogue, mechanisms };
+  const entry = mechanismOf(mechanisms, state.wanted.mechanism);
+  const kept = entry !== null && entry.level !== "";
+  const wanted = kept ? state.wanted : wantedFrom(state.settings, mechanisms);
+  return { ...privacyWanted(next, wanted), loadingStage: null };
 }
 
 /** @param {State} state */
@@ -150,7 +196,7 @@ function settingsChanged(state, settings) {
   const next = { ...state, settings };
   if (settings.mechanism === before.mechanism && settings.protection === before.protection)
     return next;
-  return privacyWanted(next, wantedFrom(settings, null));
+  return privacyWanted(next, wantedFrom(settings, state.mechanisms));
 }
 
 /** @param {State} state @param {any} event @returns {State} */
@@ -164,6 +210,7 @@ function fileOpened(state, event) {
     report: null,
     privacy: null,
     preview: null,
+    reading: NO_READING,
     failure: state.failure?.fatal ? state.failure : null,
   };
 }
@@ -178,13 +225,16 @@ function reportArrived(state, event) {
     phase: "dataset",
     privacy: null,
     preview: null,
+    reading: NO_READING,
     failure: null,
   };
 }
 
 /** @param {State} state @param {import("./contract.js").PrivacyWanted} wanted @returns {State} */
 function privacyWanted(state, wanted) {
-  const settings = { ...state.settings, mechanism: wanted.mechanism };
+  // A link without a name follows the recommendation.
+  const recommended = ["", state.mechanisms.at(0)?.name].includes(wanted.mechanism);
+  const settings = { ...state.settings, mechanism: recommended ? null : wanted.mechanism };
   if (wanted.protection !== null) settings.protection = wanted.protection;
   const phase = state.phase === "privacy" ? "dataset" : state.phase;
   return { ...state, wanted, settings, privacy: null, phase, failure: clear(state, "privacy") };
@@ -198,7 +248,9 @@ function privacyWanted(state, wanted) {
  */
 function callFailed(state, event) {
   const next = failed(state, event.place, event.name, event.sentence);
-  return event.place === "train" && isBusy(next.phase) ? { ...next, phase: "privacy" } : next;
+  if (event.place !== "train" || !isBusy(next.phase)) return next;
+  const begun = next.run !== null && (next.run.upload !== null || next.run.stepsTotal > 0);
+  return { ...next, phase: "privacy", run: begun ? next.run : null };
 }
 
 /**
@@ -216,7 +268,9 @@ function failed(state, place, name, sentence, closes = false) {
   const prediction = { ...state.prediction, pending: false };
   const file = place === "file" ? null : state.file;
   const phase = fatal ? "error" : state.phase;
-  return { ...state, failure, prediction, file, phase, stopping: false };
+  const reading =
+    place === "reading" ? { ...state.reading, pending: false, stopping: false } : state.reading;
+  return { ...state, failure, prediction, reading, file, phase, stopping: false };
 }
 
 /** @param {State} state @param {string} place */

@@ -30,11 +30,14 @@ function connected() {
 /** The calls that are passed on to the client as they are. */
 const PASSED_ON = [
   "catalogue",
+  "mechanisms",
   "read_file",
   "choose_columns",
   "set_privacy",
   "preview",
   "preview_text",
+  "reading",
+  "stop_reading",
   "train",
   "pause",
   "resume",

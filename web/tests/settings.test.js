@@ -21,16 +21,23 @@ test("settings survive the way through the address", () => {
 });
 
 test("every percentage survives the way through the address", () => {
-  for (let percent = 0; percent <= 100; percent += 1) {
+  for (let percent = 1; percent <= 99; percent += 1) {
     const settings = { ...DEFAULT_SETTINGS, protection: percent / 100 };
     assert.equal(parseHash(printHash(settings)).protection, percent / 100);
   }
 });
 
+test("any name of a mechanism is taken, what cannot be one is not", () => {
+  assert.equal(parseHash("#mechanism=to_come-2").mechanism, "to_come-2");
+  for (const name of ["", "Token", "a b", "<b>", "a".repeat(33)])
+    assert.equal(parseHash(`#mechanism=${encodeURIComponent(name)}`).mechanism, null);
+});
+
 test("what is not allowed keeps its default", () => {
-  const settings = parseHash("#device=tpu&cut=-1&mechanism=magic&protection=101&precision=f8&x=1");
+  const settings = parseHash("#device=tpu&cut=-1&mechanism=9&protection=101&precision=f8&x=1");
   assert.deepEqual(settings, { ...DEFAULT_SETTINGS });
-  assert.equal(parseHash("#protection=0.5").protection, DEFAULT_SETTINGS.protection);
+  for (const level of ["0.5", "0", "100"])
+    assert.equal(parseHash(`#protection=${level}`).protection, DEFAULT_SETTINGS.protection);
   assert.equal(parseHash("#cut=256").cut, null);
 });
 

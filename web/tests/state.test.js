@@ -3,31 +3,20 @@ import test from "node:test";
 import { currentStep, isSecondRelease, isUsable, openSteps } from "../src/derived.js";
 import { initialState } from "../src/initial.js";
 import { DEFAULT_SETTINGS } from "../src/settings.js";
+import { isOutdated, isSameCurve } from "../src/reading.js";
 import { reduce } from "../src/state.js";
+import { MECHANISMS, privacyOf, READING, REPORT, wantedOf } from "./samples.js";
 
-const REPORT = {
-  format: "TSV",
-  encoding: "UTF-8",
-  rows: 4,
-  columns: ["text", "label"],
-  text_column: "text",
-  pair_column: null,
-  label_column: "label",
-  labels: [
-    { name: "a", count: 2 },
-    { name: "b", count: 2 },
-  ],
-  bad_rows: [],
-  bad_rows_total: 0,
-  problem: null,
-  examples: [],
+const CONNECTED = {
+  type: "connected",
+  catalogue: { models: [], model_id: "m", cut: 0 },
+  mechanisms: MECHANISMS,
 };
-const CONNECTED = { type: "connected", catalogue: { models: [], model_id: "m", cut: 0 } };
 const OPENED = { type: "file_opened", name: "a.tsv", bytes: 9 };
 const READ = { type: "file_read", report: REPORT };
 const SET = {
   type: "privacy_set",
-  privacy: { mechanism: "token", protection: 0.5, eta: 70, sentence: "" },
+  privacy: privacyOf(wantedOf()),
 };
 const TRAIN = { type: "train_requested", at: 0 };
 const UPLOADING = { type: "progress", stage: "upload", done: 1, total: 4, bytes_sent: 10, at: 1 };
@@ -81,11 +70,11 @@ test("data with one label, a problem or no label column cannot be trained on", (
 });
 
 test("a new wish for protection closes training until it is calculated", () => {
-  const wanted = { mechanism: "vector", protection: 0.2, eta: null };
+  const wanted = wantedOf({ mechanism: "second", protection: 0.2 });
   const state = after(CONNECTED, OPENED, READ, SET, { type: "privacy_wanted", wanted });
   assert.equal(state.phase, "dataset");
   assert.equal(state.privacy, null);
-  assert.equal(state.settings.mechanism, "vector");
+  assert.equal(state.settings.mechanism, "second");
   assert.equal(state.settings.protection, 0.2);
 });
 
@@ -100,7 +89,9 @@ test("examples count as released from the first upload on, not before", () => {
 test("a lost connection keeps file, columns and wishes, and remembers the release", () => {
   const columns = { text: "text", pair: null, label: "label" };
   const chosen = { type: "columns_chosen", report: REPORT, columns };
-  const lost = after(CONNECTED, OPENED, READ, chosen, SET, TRAIN, UPLOADING, STARTED, LOST);
+  const choice = { labels: "client", bottom: "frozen" };
+  const kept = { type: "training_chosen", choice };
+  const lost = after(CONNECTED, OPENED, READ, chosen, SET, kept, TRAIN, UPLOADING, STARTED, LOST);
   assert.equal(lost.phase, "error");
   assert.equal(lost.failure?.fatal, true);
   const back = [{ type: "connect_started" }, CONNECTED, OPENED].reduce(reduce, lost);
@@ -108,6 +99,7 @@ test("a lost connection keeps file, columns and wishes, and remembers the releas
   assert.equal(back.failure, null);
   assert.deepEqual(back.columns, columns);
   assert.deepEqual(back.wanted, lost.wanted);
+  assert.deepEqual(back.choice, choice);
   assert.equal(isSecondRelease(back), true);
   const other = reduce(back, { ...OPENED, name: "b.tsv" });
   assert.equal(other.columns, null);
@@ -193,4 +185,53 @@ test("the state before an event is never changed", () => {
     assert.deepEqual(state, copy);
     state = next;
   }
+});
+
+test("a table of mechanisms decides what a name in the address means", () => {
+  const connectedWith = (/** @type {string|null} */ mechanism) =>
+    reduce(initialState({ ...DEFAULT_SETTINGS, mechanism }), CONNECTED);
+  const known = connectedWith("second");
+  assert.equal(known.wanted.mechanism, "second");
+  assert.equal(known.settings.mechanism, "second");
+  for (const name of [null, "unheard-of", "first"]) {
+    const state = connectedWith(name);
+    assert.equal(state.wanted.mechanism, "first");
+    assert.equal(state.settings.mechanism, null);
+  }
+});
+
+test("a mechanism without a level gets none", () => {
+  const state = reduce(initialState({ ...DEFAULT_SETTINGS, mechanism: "bare" }), CONNECTED);
+  assert.equal(state.wanted.protection, null);
+});
+
+test("a measurement outlives other settings, as out of date, but not another file", () => {
+  const wanted = wantedOf();
+  const set = [CONNECTED, OPENED, READ, { type: "privacy_wanted", wanted }, SET];
+  const done = { type: "reading_done", result: READING, measured: { wanted, level: 0.5 } };
+  const measured = after(...set, { type: "reading_requested" }, done);
+  assert.equal(isOutdated(measured), false);
+  const moved = reduce(measured, {
+    type: "privacy_wanted",
+    wanted: wantedOf({ protection: 0.6 }),
+  });
+  assert.equal(moved.reading.result, READING);
+  assert.equal(isOutdated(moved), true);
+  assert.equal(isSameCurve(moved), true);
+  const other = { type: "privacy_wanted", wanted: wantedOf({ mechanism: "second" }) };
+  assert.equal(isSameCurve(reduce(measured, other)), false);
+  const back = reduce(moved, { type: "privacy_wanted", wanted: wantedOf() });
+  assert.equal(isOutdated(back), false);
+  for (const event of [{ ...OPENED, name: "b.tsv" }, READ])
+    assert.equal(reduce(measured, event).reading.result, null);
+});
+
+test("a measurement that fails ends, and says so in its place", () => {
+  const asked = after(CONNECTED, OPENED, READ, SET, { type: "reading_requested" });
+  const failed = { type: "failed", place: "reading", name: "Device", sentence: "Out of memory." };
+  const state = reduce(asked, failed);
+  assert.equal(state.reading.pending, false);
+  assert.equal(state.failure?.place, "reading");
+  assert.equal(state.phase, "privacy");
+  assert.equal(reduce(state, { type: "reading_requested" }).failure, null);
 });

@@ -8,7 +8,7 @@ use shared::privacy::{Eta, Protection};
 use super::named;
 
 /// How the text is protected.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Privacy")]
 pub(crate) struct Privacy {
     /// What hides the text; docs/threat-model.md says what each mechanism promises.
@@ -41,6 +41,19 @@ pub(crate) struct Privacy {
     /// the noise.
     #[arg(long)]
     label_dependent: bool,
+}
+
+impl From<&PrivacyOptions> for Privacy {
+    fn from(options: &PrivacyOptions) -> Self {
+        Self {
+            mechanism: options.mechanism.clone(),
+            protection: options.protection,
+            eta: options.eta,
+            contribution: options.contribution.reading,
+            contribution_parameter: options.contribution.parameter,
+            label_dependent: options.contribution.label_dependent,
+        }
+    }
 }
 
 impl Privacy {

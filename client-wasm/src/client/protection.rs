@@ -7,6 +7,7 @@ use serde::Serialize;
 use shared::privacy::calibration::TokenCurve;
 use shared::privacy::contribution::{CAVEAT, Contribution, ContributionTable, LABEL_CAVEAT};
 use shared::privacy::mechanism::{Material, MechanismEntry, Strength, entry};
+use shared::privacy::ranking::Ranking;
 use shared::privacy::{Eta, Protection, ordinary_ids};
 use shared::text::RawText;
 
@@ -33,7 +34,14 @@ pub(super) struct Protected {
     options: Option<PrivacyOptions>,
     curve: Option<TokenCurve>,
     sides: Option<Sides>,
-    ranking: Option<Rc<ContributionTable>>,
+    words: Option<Words>,
+}
+
+/// What the training rows say of words.
+#[derive(Debug)]
+struct Words {
+    contribution: Rc<ContributionTable>,
+    ranking: Ranking,
 }
 
 /// Which rows train and which validate.
@@ -105,15 +113,15 @@ impl<T: Transport> Client<T> {
         let strength = strength(options)?;
         self.calibrate().await?;
         if entry.ranks_tokens || reading.is_some() {
-            self.rank()?;
+            self.rank().await?;
         }
-        let Protected { curve, ranking, .. } = &self.protected;
+        let Protected { curve, words, .. } = &self.protected;
         let curve = curve.as_ref().ok_or(super::NO_FILE)?;
-        let contribution = match (reading, ranking) {
-            (Some(reading), Some(table)) => {
+        let contribution = match (reading, words) {
+            (Some(reading), Some(words)) => {
                 let policy = options.contribution.policy();
-                let read = Contribution::new(Rc::clone(table), reading, policy)?;
-                Some(Rc::new(read))
+                let table = Rc::clone(&words.contribution);
+                Some(Rc::new(Contribution::new(table, reading, policy)?))
             }
             _ => None,
         };
@@ -122,7 +130,7 @@ impl<T: Transport> Client<T> {
             table: &self.pipeline.table,
             curve,
             contribution: contribution.as_ref(),
-            ranking: ranking.as_deref(),
+            ranking: words.as_ref().map(|words| &words.ranking),
             mask_id: self.pipeline.tokenizer.mask_id(),
         };
         let prepared = (entry.prepare)(&material, strength).await?;
@@ -133,7 +141,7 @@ impl<T: Transport> Client<T> {
             sentence: prepared.sentence,
             guarantee: entry.guarantee,
             caveats: caveats(entry, options),
-            contributing: self.contributing(contribution.as_deref())?,
+            contributing: self.contributing(entry, contribution.as_deref())?,
         };
         self.pipeline.set_mechanism(prepared.mechanism);
         self.protected.options = Some(options.clone());
@@ -150,7 +158,7 @@ impl<T: Transport> Client<T> {
         if before.is_some_and(|before| before != share)
             && let Some(options) = self.protected.options.clone()
         {
-            self.protected.ranking = None;
+            self.protected.words = None;
             self.set_privacy(&options).await?;
         }
         Ok(sides)
@@ -215,42 +223,51 @@ impl<T: Transport> Client<T> {
         Ok(())
     }
 
-    /// Ranks the words of the training rows, once.
-    fn rank(&mut self) -> Result<(), ClientError> {
-        if self.protected.ranking.is_none() {
-            let share = match &self.protected.sides {
-                Some(sides) => sides.share,
-                None => TrainOptions::default().validation_share,
-            };
-            let sides = self.divide(share)?;
-            let dataset = self.dataset()?;
-            let mut rows = Vec::with_capacity(sides.train.len());
-            for indices in sides.train.chunks(RANKED_ROWS) {
-                let examples = indices.iter().map(|index| &dataset.examples()[*index]);
-                let texts: Vec<_> = examples.clone().map(text_pair).collect();
-                let tokens = self.pipeline.tokens(&texts)?;
-                rows.extend(
-                    tokens
-                        .into_iter()
-                        .zip(examples.map(|example| example.label)),
-                );
-            }
-            let rows = rows.iter().map(|(tokens, label)| (tokens, *label));
-            let vocab_size = self.pipeline.table.vocab_size();
-            let table = ContributionTable::from_rows(rows, dataset.labels().len(), vocab_size);
-            self.protected.ranking = Some(Rc::new(table));
+    /// Learns from the training rows which words matter, once.
+    async fn rank(&mut self) -> Result<(), ClientError> {
+        if self.protected.words.is_some() {
+            return Ok(());
         }
+        let share = match &self.protected.sides {
+            Some(sides) => sides.share,
+            None => TrainOptions::default().validation_share,
+        };
+        let sides = self.divide(share)?;
+        let dataset = self.dataset()?;
+        let mut rows = Vec::with_capacity(sides.train.len());
+        for indices in sides.train.chunks(RANKED_ROWS) {
+            let examples = indices.iter().map(|index| &dataset.examples()[*index]);
+            let texts: Vec<_> = examples.clone().map(text_pair).collect();
+            let tokens = self.pipeline.tokens(&texts)?;
+            rows.extend(
+                tokens
+                    .into_iter()
+                    .zip(examples.map(|example| example.label)),
+            );
+        }
+        let n_classes = dataset.labels().len();
+        let table = &self.pipeline.table;
+        let counted = rows.iter().map(|(tokens, label)| (tokens, *label));
+        let contribution = ContributionTable::from_rows(counted, n_classes, table.vocab_size());
+        let ranking = Ranking::new(table, &contribution, &rows, n_classes).await?;
+        self.protected.words = Some(Words {
+            contribution: Rc::new(contribution),
+            ranking,
+        });
         Ok(())
     }
 
-    /// The words that matter most, for their owner.
+    /// The words that matter most to this mechanism, for their owner.
     fn contributing(
         &self,
+        entry: &MechanismEntry,
         contribution: Option<&Contribution>,
     ) -> Result<Vec<ContributingWord>, ClientError> {
-        let Some(table) = &self.protected.ranking else {
+        let words = self.protected.words.as_ref();
+        let Some(words) = words.filter(|_| entry.ranks_tokens || contribution.is_some()) else {
             return Ok(Vec::new());
         };
+        let table = &words.contribution;
         let labels = self.dataset()?.labels();
         let word = |id: u32| {
             let factor = contribution.map(|contribution| contribution.multiplier(id, None));
@@ -265,11 +282,11 @@ impl<T: Transport> Client<T> {
                 factor: factor.filter(|factor| factor.is_finite()),
             }
         };
-        Ok(table
-            .top(CONTRIBUTING_SHOWN)
-            .into_iter()
-            .map(word)
-            .collect())
+        let top = match contribution {
+            Some(_) => table.top(CONTRIBUTING_SHOWN),
+            None => words.ranking.top(CONTRIBUTING_SHOWN),
+        };
+        Ok(top.into_iter().map(word).collect())
     }
 }
 

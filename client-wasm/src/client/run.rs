@@ -27,6 +27,8 @@ pub(super) struct Trained<T> {
     labels: Vec<String>,
     class_counts: Vec<usize>,
     sent_as: SentAs,
+    /// Rows of the file in the order of their example ids.
+    sent_rows: Vec<usize>,
 }
 
 /// What fixes an upload: under other options the examples have to be sent again.
@@ -151,8 +153,9 @@ impl<T: Transport> Client<T> {
         };
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
-        let mut examples = labelled(dataset, &train, &validation);
-        examples.shuffle(&mut self.rng(Draw::Order)?);
+        let mut order = with_split(&train, &validation);
+        order.shuffle(&mut self.rng(Draw::Order)?);
+        let examples = labelled(dataset, &order);
         job.upload(&self.pipeline, &examples, commands, on_event)
             .await?;
         let class_counts = class_counts(dataset, &train);
@@ -161,7 +164,17 @@ impl<T: Transport> Client<T> {
             labels,
             class_counts,
             sent_as: options.into(),
+            sent_rows: order.into_iter().map(|(row, _)| row).collect(),
         })
+    }
+
+    /// The rows of the file that the current session was sent, in the order of their example ids.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was trained.
+    pub fn sent_rows(&self) -> Result<&[usize], ClientError> {
+        Ok(&self.trained.as_ref().ok_or(NOTHING_TRAINED)?.sent_rows)
     }
 
     /// Classifies texts with the adapter of the last run.
@@ -244,24 +257,28 @@ fn check(options: &TrainOptions) -> Result<(), ClientError> {
     }
 }
 
-fn labelled<'a>(dataset: &'a Dataset, train: &[usize], validation: &[usize]) -> Vec<Labelled<'a>> {
-    let of = |index: &usize, split| {
-        let example = &dataset.examples()[*index];
+/// Rows of the file with the part that each belongs to.
+fn with_split(train: &[usize], validation: &[usize]) -> Vec<(usize, Split)> {
+    let train = train.iter().map(|row| (*row, Split::Train));
+    let validation = validation.iter().map(|row| (*row, Split::Validation));
+    train.chain(validation).collect()
+}
+
+fn labelled<'a>(dataset: &'a Dataset, rows: &[(usize, Split)]) -> Vec<Labelled<'a>> {
+    let of = |(row, split): &(usize, Split)| {
+        let example = &dataset.examples()[*row];
         // As in a prediction, the class of a validation row is not known to the mechanism.
-        let class = (split == Split::Train).then_some(example.label);
+        let class = (*split == Split::Train).then_some(example.label);
         Labelled {
             text: TextPair {
                 class,
                 ..text_pair(example)
             },
-            split,
+            split: *split,
             label: example.label,
         }
     };
-    let train = train.iter().map(|index| of(index, Split::Train));
-    train
-        .chain(validation.iter().map(|index| of(index, Split::Validation)))
-        .collect()
+    rows.iter().map(of).collect()
 }
 
 fn class_counts(dataset: &Dataset, train: &[usize]) -> Vec<usize> {

@@ -134,7 +134,7 @@ fn erf(x: f32) -> f32 {
 /// `exp(x) = 2^k exp(r)`, `k` the integer nearest to `x / ln 2`, and a Taylor polynomial for
 /// `|r| <= ln 2 / 2`.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // 1.5 * 2^23: adding it leaves the nearest integer in the mantissa.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;

@@ -150,6 +150,23 @@ impl BottomModel {
         x
     }
 
+    /// Runs the bottom on vectors in place of rows of the embedding table, first segment, no
+    /// padding. The audit differentiates through it.
+    ///
+    /// # Shapes
+    ///
+    /// - words, output: `[batch, seq, d_model]`
+    pub fn forward_words(&self, words: Tensor<3>) -> Tensor<3> {
+        let [batch, seq, _] = words.dims();
+        let mask = AttentionMask::from_lengths(&vec![seq; batch], seq, &self.device);
+        let type_ids = Tensor::<2, Int>::zeros([batch, seq], &self.device);
+        let mut x = self.embeddings.forward_words(words, type_ids);
+        for block in &self.blocks {
+            x = block.forward(x, &mask, None);
+        }
+        x
+    }
+
     /// Runs the bottom and reads the activations back, without padding.
     ///
     /// Asynchronous because a browser can only read a GPU's memory asynchronously.

@@ -63,10 +63,19 @@ impl Embeddings {
     /// - ids, type_ids: `[batch, seq]`
     /// - output: `[batch, seq, d_model]`
     pub(super) fn forward(&self, ids: Tensor<2, Int>, type_ids: Tensor<2, Int>) -> Tensor<3> {
-        let [_, seq] = ids.dims();
-        let tokens = embedding(self.word.clone(), ids); // [batch, seq, d_model]
+        self.forward_words(embedding(self.word.clone(), ids), type_ids)
+    }
+
+    /// Embeds what stands in place of token vectors.
+    ///
+    /// # Shapes
+    ///
+    /// - words, output: `[batch, seq, d_model]`
+    /// - type_ids: `[batch, seq]`
+    pub(super) fn forward_words(&self, words: Tensor<3>, type_ids: Tensor<2, Int>) -> Tensor<3> {
+        let [_, seq, _] = words.dims();
         let positions = self.position.clone().slice(0..seq).unsqueeze::<3>(); // [1, seq, d_model]
-        let mut sum = tokens + positions;
+        let mut sum = words + positions;
         if let Some(table) = &self.token_type {
             sum = sum + embedding(table.clone(), type_ids);
         }

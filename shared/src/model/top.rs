@@ -54,6 +54,16 @@ impl TopModel {
         &self.head
     }
 
+    /// The output of the last block at every position, for readers other than the task head.
+    ///
+    /// # Shapes
+    ///
+    /// - x, output: `[batch, seq, d_model]`
+    pub fn hidden(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<3> {
+        let blocks = self.blocks.iter();
+        blocks.fold(x, |x, block| block.forward(x, mask, Some(adapter)))
+    }
+
     /// Class scores of a padded batch.
     ///
     /// Only what the head reads is computed in the last block: see `Block::forward_first`.

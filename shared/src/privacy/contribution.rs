@@ -119,19 +119,6 @@ impl ContributionTable {
         tokens
     }
 
-    /// The highest-ranked tokens that together make up `share` of all tokens of the training rows.
-    pub fn top_by_occurrence(&self, share: f64) -> Vec<u32> {
-        let total: f64 = self.counts.iter().copied().map(f64::from).sum();
-        let mut left = share * total;
-        let mut kept = self.top(usize::MAX);
-        let fits = kept.iter().position(|token| {
-            left -= f64::from(self.count(*token));
-            left < 0.0
-        });
-        kept.truncate(fits.unwrap_or(kept.len()));
-        kept
-    }
-
     /// Tokens of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.counts.len()
@@ -374,13 +361,5 @@ pub(super) mod tests {
         assert_eq!(dependent.multiplier(2, Some(1)), 0.1);
         assert!(dependent.multiplier(2, Some(0)) > 0.6);
         assert_ne!(free.digest(), dependent.digest());
-    }
-
-    #[test]
-    fn a_share_of_the_occurrences_is_filled_from_the_top() {
-        let table = table(); // 6 of 16 tokens are 2, 6 are 3, both of one rank
-        assert_eq!(table.top_by_occurrence(0.4), [2]);
-        assert_eq!(table.top_by_occurrence(0.8), [2, 3]);
-        assert_eq!(table.top_by_occurrence(0.1), [0u32; 0]);
     }
 }

@@ -80,15 +80,16 @@ fn prepare(material: &Material<'_>, strength: Strength) -> Result<Prepared, Priv
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::contribution::tests::table;
     use super::super::eta::Protection;
+    use super::super::ranking::Ranking;
     use super::super::token::tests::released;
     use super::*;
 
     /// Fails when a word that is left out shows in what is sent, be it by a gap.
     #[test]
     fn what_is_left_out_leaves_no_trace() {
-        let kept = KeptTokens::at(&table(), Protection::new(0.2).unwrap());
+        let ranking = Ranking::of(vec![2, 3, 4], vec![0, 0, 6, 6, 4]);
+        let kept = KeptTokens::at(&ranking, Protection::new(0.2).unwrap());
         let mechanism = DropMechanism { kept };
         let long = released(&mechanism, &[0, 4, 2, 5, 6, 7, 3, 1], 1);
         let short = released(&mechanism, &[0, 2, 3, 8, 1], 2);

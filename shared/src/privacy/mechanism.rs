@@ -11,9 +11,10 @@ use std::rc::Rc;
 use rand_chacha::ChaCha20Rng;
 
 use super::calibration::TokenCurve;
-use super::contribution::{Contribution, ContributionTable};
+use super::contribution::Contribution;
 use super::eta::{Eta, PrivacyError, Protection};
 use super::nearest::TokenTable;
+use super::ranking::Ranking;
 use super::{drop, exponential, none, pool, suppress, token, vector};
 use crate::model::{BottomModel, CutActivations};
 use crate::text::TokenIds;
@@ -162,8 +163,13 @@ pub enum NoiseLaw {
     None,
     /// On the token's embedding, then the nearest token.
     Embedding(Rc<TokenEta>),
-    /// On the activation at the cut.
-    Cut(Rc<TokenEta>),
+    /// On the activation at the cut, shortened to `norm_max` before.
+    Cut {
+        /// Parameter of the noise of each token's position.
+        eta: Rc<TokenEta>,
+        /// Longest activation.
+        norm_max: f64,
+    },
     /// Another law.
     Other,
 }
@@ -228,8 +234,8 @@ pub struct Material<'a> {
     pub curve: &'a TokenCurve,
     /// Which tokens contribute, and what follows for the noise; none when CTI is off.
     pub contribution: Option<&'a Rc<Contribution>>,
-    /// How the tokens of the training rows are ranked; there when the entry says that it ranks.
-    pub ranking: Option<&'a ContributionTable>,
+    /// How tokens are ranked by the training rows; there when the entry says that it ranks.
+    pub ranking: Option<&'a Ranking>,
     /// The model's `[MASK]`.
     pub mask_id: Option<u32>,
 }
@@ -272,7 +278,7 @@ pub struct MechanismEntry {
     pub guarantee: &'static str,
     /// Whether contribution (CTI) modulates its noise.
     pub takes_contribution: bool,
-    /// Whether it ranks the tokens of the training rows by contribution.
+    /// Whether it ranks the tokens by the training rows.
     pub ranks_tokens: bool,
     /// Sets it up.
     pub prepare: for<'a> fn(&'a Material<'a>, Strength) -> Step<'a, Prepared>,

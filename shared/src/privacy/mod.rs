@@ -13,7 +13,7 @@
 //!
 //! What they share: the noise law ([`noise`]), its parameter ([`eta`]) and how a person's choice
 //! becomes it ([`calibration`]), the search for the nearest token ([`nearest`]), and which tokens
-//! matter for the task ([`contribution`]). Source: method.md, sections 2 and 3. Nothing here sends
+//! matter for the task ([`contribution`], [`ranking`]). Source: method.md, sections 2 and 3. Nothing here sends
 //! anything, and nothing here draws its own randomness.
 
 pub mod calibration;
@@ -27,6 +27,7 @@ pub mod nearest;
 pub mod noise;
 pub mod none;
 pub mod pool;
+pub mod ranking;
 pub mod suppress;
 pub mod token;
 pub mod vector;

@@ -22,6 +22,7 @@ pub struct TokenTable {
     table: Tensor<2>,      // [vocab_size, d_model]
     half_norms: Tensor<2>, // [1, vocab_size]: ||E_w||^2 / 2, or EXCLUDED
     d_model: usize,
+    special_ids: Vec<u32>,
 }
 
 impl TokenTable {
@@ -53,6 +54,7 @@ impl TokenTable {
             half_norms: Tensor::from_data(shape, &table.device()),
             table,
             d_model,
+            special_ids: special_ids.to_vec(),
         })
     }
 
@@ -152,7 +154,18 @@ impl TokenTable {
         half_norm >= EXCLUDED
     }
 
-    fn device(&self) -> Device {
+    /// `E W`, `[vocab_size, columns]`, for W `[d_model, columns]`.
+    pub(super) fn products(&self, columns: Tensor<2>) -> Tensor<2> {
+        self.table.clone().matmul(columns)
+    }
+
+    /// Whether a token is special: neither goes in nor comes out.
+    pub fn is_special(&self, token: u32) -> bool {
+        self.special_ids.contains(&token)
+    }
+
+    /// Where it is.
+    pub(super) fn device(&self) -> Device {
         self.table.device()
     }
 }

@@ -3,35 +3,27 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::contribution::ContributionTable;
 use super::eta::{PrivacyError, Protection};
 use super::mechanism::{
     BottomInput, Material, Mechanism, MechanismEntry, Prepared, PrivateExample, PrivatizedTokenIds,
     Step, Strength,
 };
+use super::ranking::Ranking;
 
-/// Which tokens may leave as they are: the top of the ranking of [`ContributionTable`].
+/// Which tokens may leave as they are: the top of a [`Ranking`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KeptTokens(BTreeSet<u32>);
 
 impl KeptTokens {
     /// The tokens that remain when `level` of all tokens of the training rows are taken away.
-    pub(super) fn at(table: &ContributionTable, level: Protection) -> Self {
-        let kept = table.top_by_occurrence(1.0 - level.get());
-        Self(kept.into_iter().collect())
+    pub(super) fn at(ranking: &Ranking, level: Protection) -> Self {
+        let kept = ranking.top_by_occurrence(1.0 - level.get());
+        Self(kept.iter().copied().collect())
     }
 
     /// Whether a token may leave as it is.
     pub(super) fn contains(&self, token: u32) -> bool {
         self.0.contains(&token)
-    }
-
-    /// The share of the tokens of the training rows that are taken away.
-    pub(super) fn share_taken(&self, table: &ContributionTable) -> f64 {
-        let tokens = (0..table.vocab_size()).filter_map(|id| u32::try_from(id).ok());
-        let all: f64 = tokens.map(|id| f64::from(table.count(id))).sum();
-        let kept: f64 = self.0.iter().map(|id| f64::from(table.count(*id))).sum();
-        1.0 - kept / all.max(1.0)
     }
 
     /// As bytes, behind the tag of a mechanism.
@@ -118,28 +110,26 @@ pub(super) fn kept(
     material: &Material<'_>,
     strength: Strength,
 ) -> Result<(KeptTokens, f64), PrivacyError> {
-    let table = material.ranking.ok_or(PrivacyError::NothingToRank)?;
+    let ranking = material.ranking.ok_or(PrivacyError::NothingToRank)?;
     let Strength::Level(level) = strength else {
         return Err(PrivacyError::NoEta);
     };
-    let kept = KeptTokens::at(table, level);
-    let share = kept.share_taken(table);
+    let kept = KeptTokens::at(ranking, level);
+    let share = 1.0 - ranking.share(&kept.0);
     Ok((kept, share))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::contribution::tests::table;
     use super::super::token::tests::released;
     use super::*;
 
     /// Fails when a token that is not kept leaves a trace.
     #[test]
     fn only_kept_tokens_and_their_places_are_left() {
-        // Of 16 training tokens 6 are 2, 6 are 3 and 4 are 4, which speaks for no class.
-        let kept = KeptTokens::at(&table(), Protection::new(0.2).unwrap());
-        assert!((kept.share_taken(&table()) - 0.25).abs() < 1e-9);
+        let ranking = Ranking::of(vec![2, 3, 4], vec![0, 0, 6, 6, 4]);
+        let kept = KeptTokens::at(&ranking, Protection::new(0.2).unwrap());
         let mechanism = SuppressMechanism { kept, mask_id: 9 };
         let after = released(&mechanism, &[0, 4, 2, 5, 3, 1], 1);
         assert_eq!(after.ids(), [0, 9, 2, 9, 3, 1]);

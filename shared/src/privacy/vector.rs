@@ -69,7 +69,10 @@ impl Mechanism for VectorMechanism {
     }
 
     fn noise(&self) -> NoiseLaw {
-        NoiseLaw::Cut(Rc::clone(&self.eta))
+        NoiseLaw::Cut {
+            eta: Rc::clone(&self.eta),
+            norm_max: self.norm_max,
+        }
     }
 }
 

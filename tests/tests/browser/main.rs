@@ -6,6 +6,7 @@
 
 mod failures;
 mod page;
+mod reading;
 mod rows;
 mod search;
 mod training;

@@ -116,6 +116,17 @@ impl Page {
         Ok(text.replace('\u{a0}', " "))
     }
 
+    /// The share of a hook that shows one, in percent.
+    pub async fn percent(&self, hook: &str) -> anyhow::Result<f64> {
+        let text = self.text(hook).await?;
+        let number = text.trim_end_matches(['%', ' ', '\u{202f}']);
+        let percent: f64 = number
+            .parse()
+            .with_context(|| format!("{hook} says: {text}"))?;
+        ensure!((0.0..=100.0).contains(&percent), "{hook} says: {text}");
+        Ok(percent)
+    }
+
     pub async fn click(&self, hook: &str) -> anyhow::Result<()> {
         self.session().find(&selector(hook)).await?.click().await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use shared::protocol::codec::decode_client;
 use shared::protocol::limits::Limits;
 use shared::protocol::message::ClientMessage;
@@ -84,6 +84,15 @@ async fn read(page: &Page, file: &PrivateFile) -> anyhow::Result<()> {
         page.text("shares").await?.contains("unchanged"),
         "no shares"
     );
+    let offered = page
+        .value("document.querySelectorAll('[name=mechanism]').length")
+        .await?;
+    ensure!(
+        offered.as_u64() > Some(1),
+        "{offered} mechanisms are offered"
+    );
+    let guarantee = page.text("guarantee").await?;
+    ensure!(guarantee.contains(' '), "it promises: {guarantee}");
     page.picture("3-protection").await
 }
 
@@ -93,12 +102,7 @@ async fn train(page: &Page) -> anyhow::Result<()> {
     page.option("batch_size", 8).await?;
     page.click("train-button").await?;
     page.phase("done", COMPUTED).await?;
-    let accuracy = page.text("accuracy").await?;
-    let percent = accuracy.trim_end_matches(['%', ' ', '\u{a0}', '\u{202f}']);
-    let percent = percent
-        .parse::<f64>()
-        .with_context(|| format!("it says: {accuracy}"))?;
-    ensure!((0.0..=100.0).contains(&percent), "it says: {accuracy}");
+    page.percent("accuracy").await?;
     ensure!(
         page.text("bytes-sent").await?.contains("kB"),
         "no bytes were sent"

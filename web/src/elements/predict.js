@@ -1,7 +1,7 @@
-/** Step 5: sentences of the reader, the answers, and what the server would see of them. */
+/** Step 5: sentences or pairs of the reader, the answers, and what the server would see of them. */
 
 import { PREDICT_LINES_MAX } from "../controller.js";
-import { h, setText, View } from "../dom.js";
+import { h, setText, show, View } from "../dom.js";
 import { percent, shorten } from "../format.js";
 import { legend, tokenList } from "./preview.js";
 
@@ -10,6 +10,7 @@ const TEXT_CHARS_MAX = 20_000;
 
 class Predict extends View {
   build() {
+    this.inputName = h("span", {});
     this.input = h("textarea", {
       id: "predict-input",
       rows: 3,
@@ -18,6 +19,16 @@ class Predict extends View {
       "data-testid": "predict-input",
       "aria-describedby": "predict-hint",
     });
+    this.pairName = h("span", {});
+    this.pair = h("textarea", {
+      id: "predict-pair",
+      rows: 3,
+      maxlength: TEXT_CHARS_MAX,
+      "data-testid": "predict-pair",
+      "aria-describedby": "predict-hint",
+    });
+    this.pairField = h("label", { class: "field", for: "predict-pair" }, this.pairName, this.pair);
+    this.hint = h("p", { class: "hint", id: "predict-hint" });
     this.button = h("button", {
       type: "submit",
       class: "button button-primary",
@@ -27,41 +38,70 @@ class Predict extends View {
       "form",
       {},
       h(
-        "label",
-        { class: "field", for: "predict-input" },
-        "Your sentences, one per line",
-        this.input,
+        "div",
+        { class: "fields" },
+        h("label", { class: "field", for: "predict-input" }, this.inputName, this.input),
+        this.pairField,
       ),
-      h(
-        "p",
-        { class: "hint", id: "predict-hint" },
-        `At most ${PREDICT_LINES_MAX} lines. They are protected in this tab in the same way before anything is sent.`,
-      ),
+      this.hint,
       h("div", { class: "buttons" }, this.button),
     );
     this.form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
-      const lines = this.input.value.split("\n").map((/** @type {string} */ line) => line.trim());
-      const texts = lines
-        .filter((/** @type {string} */ line) => line !== "")
-        .slice(0, PREDICT_LINES_MAX);
-      if (texts.length > 0) this.ask("predict", texts);
+      const sentences = this.takesPairs ? this.onePair() : this.lines();
+      if (sentences.length > 0) this.ask("predict", sentences);
     });
     this.answers = h("div", { class: "answers", "aria-live": "polite" });
     this.append(this.form, this.answers);
   }
 
+  /** @returns {import("../contract.js").Sentence[]} */
+  lines() {
+    const lines = this.input.value.split("\n").map((/** @type {string} */ line) => line.trim());
+    return lines
+      .filter((/** @type {string} */ line) => line !== "")
+      .slice(0, PREDICT_LINES_MAX)
+      .map((/** @type {string} */ line) => [line, null]);
+  }
+
+  /** @returns {import("../contract.js").Sentence[]} */
+  onePair() {
+    const text = this.input.value.trim();
+    return text === "" ? [] : [[text, this.pair.value.trim()]];
+  }
+
   /** @param {import("../initial.js").State} state */
-  render({ prediction, phase }) {
+  render({ prediction, phase, report }) {
+    const pairColumn = report?.pair_column ?? null;
+    if (this.changed("columns", `${report?.text_column}\t${pairColumn}`)) {
+      this.takesPairs = pairColumn !== null;
+      this.renderFields(report?.text_column ?? null, pairColumn);
+    }
     this.button.disabled = prediction.pending || phase !== "done";
     setText(this.button, prediction.pending ? "Asking …" : "Classify");
     if (!this.changed("answers", prediction.answers)) return;
     this.answers.replaceChildren(...prediction.answers.map(answerCard));
   }
+
+  /** @param {string|null} textColumn @param {string|null} pairColumn null: the data has single texts */
+  renderFields(textColumn, pairColumn) {
+    const paired = pairColumn !== null;
+    setText(
+      this.inputName,
+      paired ? `First text (${textColumn ?? "text"})` : "Your sentences, one per line",
+    );
+    setText(this.pairName, `Second text (${pairColumn})`);
+    show(this.pairField, paired);
+    this.pair.required = paired;
+    const size = paired
+      ? "One pair at a time. It is"
+      : `At most ${PREDICT_LINES_MAX} lines. They are`;
+    setText(this.hint, `${size} protected in this tab in the same way before anything is sent.`);
+  }
 }
 
 /** @param {import("../initial.js").Answer} answer */
-function answerCard({ text, label, probabilities, preview }) {
+function answerCard({ text, pair, label, probabilities, preview }) {
   const bars = [...probabilities]
     .sort((left, right) => right.probability - left.probability)
     .slice(0, 10)
@@ -78,6 +118,7 @@ function answerCard({ text, label, probabilities, preview }) {
     "article",
     { class: "card", "data-testid": "prediction" },
     h("p", { class: "quote" }, shorten(text, 300)),
+    pair === null ? null : h("p", { class: "quote pair" }, shorten(pair, 300)),
     h(
       "p",
       { class: "answer" },
@@ -85,17 +126,22 @@ function answerCard({ text, label, probabilities, preview }) {
       h("strong", { "data-testid": "prediction-label" }, label),
     ),
     h("ul", { class: "bars" }, ...bars),
-    preview === null ? null : h("h3", {}, "What the server would see"),
-    preview === null
-      ? null
-      : h(
-          "p",
-          { class: "hint" },
-          "This is what was sent: the same text gets the same noise every time.",
-        ),
-    preview === null ? null : legend(),
-    ...(preview?.examples ?? []).map(({ tokens }) => tokenList(tokens)),
+    ...(preview === null ? [] : seenByServer(preview)),
   );
+}
+
+/** @param {import("../contract.js").Preview} preview */
+function seenByServer(preview) {
+  return [
+    h("h3", {}, "What the server would see"),
+    h(
+      "p",
+      { class: "hint" },
+      "This is what was sent: the same text gets the same noise every time.",
+    ),
+    legend(),
+    ...preview.examples.map(({ tokens }) => tokenList(tokens)),
+  ];
 }
 
 customElements.define("cl-predict", Predict);

@@ -2,12 +2,14 @@
 
 import { h, setText, View } from "../dom.js";
 import { count, percent } from "../format.js";
+import { labelsSentence } from "../leaves.js";
 
 /** The kinds in words and signs, so that colour is never the only mark. */
 const KINDS = [
   { kind: "unchanged", sign: "=", name: "unchanged", text: "the word itself" },
   { kind: "near", sign: "≈", name: "near", text: "a similar word" },
   { kind: "far", sign: "≠", name: "far", text: "an unrelated word" },
+  { kind: "removed", sign: "∅", name: "removed", text: "a blank, an average or nothing" },
 ];
 
 class PreviewView extends View {
@@ -33,22 +35,17 @@ class PreviewView extends View {
   }
 
   /** @param {import("../initial.js").State} state */
-  render({ preview, wanted }) {
+  render({ preview, choice }) {
     this.body.classList.toggle("is-pending", preview === null);
-    setText(this.caveat, CAVEATS[wanted.mechanism]);
+    setText(
+      this.caveat,
+      `What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden. ${labelsSentence(choice)}`,
+    );
     if (preview === null || !this.changed("preview", preview)) return;
     this.examples.replaceChildren(...preview.examples.map(({ tokens }) => tokenList(tokens)));
     this.shares.replaceChildren(...sharesBar(preview));
   }
 }
-
-const CAVEATS = {
-  token:
-    "An unchanged word can be read by the server, and some exchanged words can be guessed from the words around them. Labels and the length of each text are sent as they are.",
-  vector:
-    "The lower line is the simplest reading of the numbers; a trained attacker can recover more. Labels and the length of each text are sent as they are.",
-  none: "Labels and the length of each text are sent as they are.",
-};
 
 export function legend() {
   const items = KINDS.map(({ kind, sign, name, text }) =>
@@ -73,7 +70,7 @@ export function tokenList(tokens) {
       "li",
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
-      h("span", { class: "sr-only" }, " becomes "),
+      h("span", { class: "sr-only" }, kind === "removed" ? " is " : " becomes "),
       h(
         "span",
         { class: "token-seen" },
@@ -89,9 +86,9 @@ export function tokenList(tokens) {
 /** @param {import("../contract.js").Preview} preview */
 function sharesBar({ shares, tokens_counted: counted }) {
   const parts = KINDS.map(({ kind }) => {
-    const part = h("span", { class: `share share-${kind}` });
-    part.hidden = shares[/** @type {"near"} */ (kind)] === 0;
-    part.style.setProperty("flex-grow", String(shares[/** @type {"near"} */ (kind)]));
+    const share = shares[/** @type {"near"} */ (kind)];
+    const part = h("span", { class: `share share-${kind}`, hidden: share === 0 });
+    part.style.setProperty("flex-grow", String(share));
     return part;
   });
   const words = KINDS.map(({ kind, sign, name }) =>

@@ -1,60 +1,30 @@
-/** Step 3, the choice: mechanism, level of protection, or eta itself. */
+/** Step 3, the choice: mechanism, level of protection, or eta itself; and what is promised. */
 
 import { h, setText, show, View } from "../dom.js";
 import { percent } from "../format.js";
-import { isBusy } from "../derived.js";
+import { isBusy, mechanismOf, NO_CONTRIBUTION } from "../derived.js";
 
 /** The calculation starts when the slider or the field has rested this long. */
 const REST_MILLIS = 250;
+/** The one mechanism that the page knows by name: it warns of it. */
+const UNPROTECTED = "none";
 
-const MECHANISMS = [
-  {
-    id: "token",
-    name: "Replace words",
-    text: "Words are exchanged for others before the model sees them. The server can work out the exchanged words, not the ones you wrote.",
-  },
-  {
-    id: "vector",
-    name: "Blur the numbers",
-    text: "Your words stay, and noise is added to the numbers that leave this tab. A trained attacker can undo more of this than the preview shows.",
-  },
-  {
-    id: "none",
-    name: "No protection",
-    text: "For public text only: the server can read nearly every word.",
-  },
-];
-
-const LEVEL_TEXT = {
-  token: "Share of words that are expected to change. More protection costs accuracy.",
-  vector: "Strength of the noise. More protection costs accuracy.",
-  none: "",
-};
+/** @typedef {import("../contract.js").Mechanism} Mechanism */
 
 class PrivacyForm extends View {
   build() {
     this.timer = 0;
-    const radios = MECHANISMS.map(({ id }) =>
-      h("input", {
-        type: "radio",
-        name: "mechanism",
-        value: id,
-        id: `mechanism-${id}`,
-        "data-testid": `mechanism-${id}`,
-        "aria-describedby": `about-${id}`,
-        onchange: () => this.send(),
-      }),
+    /** @type {HTMLInputElement[]} */
+    this.radios = [];
+    this.first = h("div", { class: "options" });
+    this.moreHint = h("span", { class: "summary-hint" });
+    this.others = h("div", { class: "options options-many" });
+    this.more = h(
+      "details",
+      { class: "more-ways", "data-testid": "mechanism-more" },
+      h("summary", {}, "More ways to protect", this.moreHint),
+      this.others,
     );
-    const options = MECHANISMS.map(({ id, name, text }, index) =>
-      h(
-        "div",
-        { class: "option" },
-        radios[index],
-        h("label", { for: `mechanism-${id}` }, name),
-        h("p", { class: "hint", id: `about-${id}` }, text),
-      ),
-    );
-    this.radios = radios;
     this.warning = h(
       "p",
       { class: "box box-warning", role: "alert" },
@@ -63,13 +33,22 @@ class PrivacyForm extends View {
     this.fields = h(
       "fieldset",
       { class: "bare" },
-      h("legend", { class: "sr-only" }, "Mechanism"),
-      h("div", { class: "options" }, ...options),
+      h("legend", { class: "sr-only" }, "Way of protection"),
+      this.first,
+      this.more,
       this.warning,
       this.buildLevel(),
     );
     this.sentence = h("p", { class: "sentence", role: "status" });
-    this.append(this.fields, this.sentence);
+    this.guarantee = h("span", { "data-testid": "guarantee" });
+    this.promise = h(
+      "p",
+      { class: "promise" },
+      h("strong", {}, "What is promised: "),
+      this.guarantee,
+    );
+    this.caveats = h("div", {});
+    this.append(this.fields, this.sentence, this.promise, this.caveats);
   }
 
   buildLevel() {
@@ -77,8 +56,8 @@ class PrivacyForm extends View {
     this.slider = h("input", {
       type: "range",
       id: "protection",
-      min: 0,
-      max: 100,
+      min: 1,
+      max: 99,
       step: 1,
       "data-testid": "protection-slider",
       "aria-describedby": "level-hint",
@@ -100,6 +79,17 @@ class PrivacyForm extends View {
       "aria-describedby": "eta-hint",
     });
     this.eta.addEventListener("input", () => this.sendSoon());
+    this.expert = h(
+      "details",
+      {},
+      h("summary", {}, "For experts: set eta"),
+      h("label", { class: "field", for: "eta" }, "eta (1 / distance)", this.eta),
+      h(
+        "p",
+        { class: "hint", id: "eta-hint" },
+        "Smaller is more noise. Leave empty to let the slider choose it.",
+      ),
+    );
     this.level = h(
       "div",
       { class: "level" },
@@ -111,17 +101,7 @@ class PrivacyForm extends View {
       ),
       this.slider,
       this.levelHint,
-      h(
-        "details",
-        {},
-        h("summary", {}, "For experts: set eta"),
-        h("label", { class: "field", for: "eta" }, "eta (1 / distance)", this.eta),
-        h(
-          "p",
-          { class: "hint", id: "eta-hint" },
-          "Smaller is more noise. Leave empty to let the slider choose it.",
-        ),
-      ),
+      this.expert,
     );
     return this.level;
   }
@@ -133,13 +113,22 @@ class PrivacyForm extends View {
 
   send() {
     window.clearTimeout(this.timer);
-    const mechanism =
-      /** @type {any[]} */ (this.radios).find((radio) => radio.checked)?.value ?? "token";
+    const entry = mechanismOf(this.table ?? [], this.chosen());
+    if (entry === null) return;
+    const moved = entry.name !== this.wanted?.mechanism;
     const eta = Number(this.eta.value);
-    const byEta = mechanism !== "none" && this.eta.value !== "" && eta > 0;
-    const protection = mechanism === "none" || byEta ? null : Number(this.slider.value) / 100;
-    const same = JSON.stringify({ mechanism, protection, eta: byEta ? eta : null });
-    if (same !== this.sent) this.ask("set_privacy", JSON.parse(same));
+    // An eta means something else to another mechanism, or nothing.
+    const byEta = !moved && entry.level !== "" && this.eta.value !== "" && eta > 0;
+    this.ask("set_privacy", {
+      mechanism: entry.name,
+      protection: entry.level === "" || byEta ? null : Number(this.slider.value) / 100,
+      eta: byEta ? eta : null,
+      ...(entry.takes_contribution ? {} : { contribution: NO_CONTRIBUTION }),
+    });
+  }
+
+  chosen() {
+    return this.radios?.find((radio) => radio.checked)?.value ?? null;
   }
 
   showLevel() {
@@ -149,27 +138,83 @@ class PrivacyForm extends View {
   }
 
   /** @param {import("../initial.js").State} state */
-  render({ wanted, settings, privacy, released, phase }) {
+  render(state) {
+    const { wanted, mechanisms, privacy, released, phase } = state;
     this.fields.disabled = released || isBusy(phase) || phase === "error" || phase === "loading";
-    if (this.changed("wanted", wanted)) {
-      this.sent = JSON.stringify({
-        mechanism: wanted.mechanism,
-        protection: wanted.protection,
-        eta: wanted.eta,
-      });
-      for (const radio of /** @type {any[]} */ (this.radios))
-        radio.checked = radio.value === wanted.mechanism;
-      this.slider.value = String(Math.round(settings.protection * 100));
-      if (wanted.eta !== null) this.eta.value = String(wanted.eta);
-      else if (wanted.protection !== null) this.eta.value = "";
-      this.showLevel();
-    }
-    setText(this.levelHint, LEVEL_TEXT[wanted.mechanism]);
-    show(this.level, wanted.mechanism !== "none");
-    show(this.warning, wanted.mechanism === "none");
+    if (mechanisms.length === 0) return;
+    const built = this.changed("mechanisms", mechanisms);
+    if (built) this.renderTable(mechanisms);
+    if (this.changed("wanted", wanted) || built) this.renderWanted(state);
+    const entry = mechanismOf(mechanisms, wanted.mechanism);
+    setText(this.levelHint, entry?.level ?? "");
+    show(this.level, Boolean(entry?.level));
+    show(this.warning, wanted.mechanism === UNPROTECTED);
+    if (privacy !== null) show(this.expert, privacy.eta !== null);
     setText(this.sentence, privacy?.sentence ?? "Calculating for this model …");
     this.sentence.classList.toggle("is-pending", privacy === null);
+    setText(this.guarantee, privacy?.guarantee ?? entry?.guarantee ?? "");
+    const caveats = privacy?.caveats ?? [];
+    if (this.changed("caveats", caveats.join("\n"))) this.caveats.replaceChildren(...box(caveats));
   }
+
+  /** @param {Mechanism[]} mechanisms */
+  renderTable(mechanisms) {
+    this.table = mechanisms;
+    const options = mechanisms.map((entry, index) => this.option(entry, index === 0));
+    this.radios = options.map(({ radio }) => radio);
+    this.first.replaceChildren(...options.slice(0, 1).map(({ node }) => node));
+    this.others.replaceChildren(...options.slice(1).map(({ node }) => node));
+    show(this.more, mechanisms.length > 1);
+  }
+
+  /** @param {Mechanism} entry @param {boolean} isFirst */
+  option({ name, title, about, why }, isFirst) {
+    const radio = h("input", {
+      type: "radio",
+      name: "mechanism",
+      value: name,
+      id: `mechanism-${name}`,
+      "data-testid": `mechanism-${name}`,
+      "aria-describedby": `about-${name}`,
+      onchange: () => this.send(),
+    });
+    const node = h(
+      "div",
+      { class: "option" },
+      radio,
+      h(
+        "label",
+        { for: `mechanism-${name}` },
+        title,
+        isFirst ? h("span", { class: "tag tag-accent" }, "Recommended") : null,
+      ),
+      h("p", { class: "hint", id: `about-${name}` }, about),
+      why ? h("p", { class: "hint why", "data-testid": "mechanism-why" }, why) : null,
+    );
+    return { radio, node };
+  }
+
+  /** @param {import("../initial.js").State} state */
+  renderWanted({ wanted, settings, mechanisms }) {
+    const moved = this.wanted?.mechanism !== wanted.mechanism;
+    this.wanted = wanted;
+    for (const radio of this.radios ?? []) radio.checked = radio.value === wanted.mechanism;
+    const isFirst = mechanisms[0].name === wanted.mechanism;
+    const title = mechanismOf(mechanisms, wanted.mechanism)?.title ?? "";
+    setText(this.moreHint, isFirst ? ` (${mechanisms.length - 1})` : `, chosen: ${title}`);
+    if (moved && !isFirst) this.more.open = true;
+    this.slider.value = String(Math.round((wanted.protection ?? settings.protection) * 100));
+    if (wanted.eta !== null) this.eta.value = String(wanted.eta);
+    else if (wanted.protection !== null || moved) this.eta.value = "";
+    this.showLevel();
+  }
+}
+
+/** @param {string[]} caveats */
+function box(caveats) {
+  if (caveats.length === 0) return [];
+  const items = caveats.map((caveat) => h("li", {}, caveat));
+  return [h("ul", { class: "box box-warning", "data-testid": "caveats" }, ...items)];
 }
 
 customElements.define("cl-privacy", PrivacyForm);

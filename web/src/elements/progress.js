@@ -1,4 +1,4 @@
-/** Step 4, the run: three stages with pace, time left and bytes sent; pause and stop. */
+/** Step 4, the run: two stages with pace, time left and bytes sent; pause and stop. */
 
 import { h, setText, show, View } from "../dom.js";
 import { bytes, count, decimal, duration, number, rate } from "../format.js";
@@ -6,9 +6,8 @@ import { millisLeft, stagePace, stepPace } from "../run.js";
 import { isBusy } from "../derived.js";
 
 const STAGES = [
-  { id: "privatize", name: "Protect, on this device" },
-  { id: "upload", name: "Send, once" },
-  { id: "train", name: "Train, on the server" },
+  { id: "upload", name: "Protect here, and send" },
+  { id: "train", name: "Train" },
 ];
 
 class Progress extends View {
@@ -51,13 +50,13 @@ class Progress extends View {
   }
 
   /** @param {import("../initial.js").State} state */
-  render({ run, phase, stopping }) {
+  render({ run, phase, stopping, choice }) {
     show(this.body, run !== null);
     if (run === null) return;
     this.isPaused = phase === "paused";
     const busy = isBusy(phase);
     for (const { id, row, bar, detail } of /** @type {any[]} */ (this.rows)) {
-      const { done, total, text, current } = stageView(run, id, phase);
+      const { done, total, text, current } = stageView(run, id, phase, choice);
       row.className = total > 0 && done >= total ? "is-done" : current ? "is-current" : "";
       bar.max = Math.max(1, total);
       bar.value = done;
@@ -81,8 +80,8 @@ function fact(name, testId) {
   return { value, node: h("div", {}, h("dt", {}, name), value) };
 }
 
-/** @param {import("../run.js").Run} run @param {string} id @param {string} phase */
-function stageView(run, id, phase) {
+/** @param {import("../run.js").Run} run @param {string} id @param {string} phase @param {import("../initial.js").TrainChoice} choice */
+function stageView(run, id, phase, { bottom }) {
   if (id === "train") {
     const pace = stepPace(run);
     const known = `${number(run.step)} of ${count(run.stepsTotal, "step")}`;
@@ -92,14 +91,12 @@ function stageView(run, id, phase) {
     const ended = run.done !== null && run.stepsTotal > 0;
     return { done: run.step, total: run.stepsTotal, text, current: run.stepsTotal > 0 && !ended };
   }
-  const stage = id === "upload" ? run.stages.upload : run.stages.privatize;
-  if (stage === null)
-    return {
-      done: 0,
-      total: 0,
-      text: run.stepsTotal > 0 ? "Done before" : "Waiting",
-      current: false,
-    };
+  const stage = run.upload;
+  if (stage === null) {
+    const before = bottom === "lora" ? "With each step" : "Done before";
+    const text = run.stepsTotal > 0 ? before : "Waiting";
+    return { done: 0, total: 0, text, current: false };
+  }
   const pace = stagePace(stage);
   const open = stage.done < stage.total;
   const moving = open && pace !== null && phase === "preparing" ? `, ${rate(pace, "example")}` : "";

@@ -1,76 +1,24 @@
-/** Step 4, the options: few by default, the rest behind a fold. */
+/** Step 4, the options: few by default, the rest behind folds; and what leaves this tab with them. */
 
 import { h, setText, show, View } from "../dom.js";
 import { isBusy, isSecondRelease } from "../derived.js";
+import { leaving, releaseSentence } from "../leaves.js";
+import { ADVANCED, BASIC, LABEL_NOISE } from "./train-fields.js";
 
-/** @typedef {{ id: string, name: string, value: number, min: number, max: number, step: string, hint?: string, fixed?: boolean }} NumberField */
+/** @typedef {import("./train-fields.js").NumberField} NumberField */
 
-/** @type {NumberField[]} */
-const BASIC = [
-  { id: "epochs", name: "Epochs (passes over the data)", value: 3, min: 1, max: 100, step: "1" },
+/** @type {{ id: import("../contract.js").LabelPlace, name: string, about: string }[]} */
+const LABEL_PLACES = [
   {
-    id: "learning_rate",
-    name: "Learning rate (per step)",
-    value: 0.001,
-    min: 0.000001,
-    max: 1,
-    step: "any",
+    id: "server",
+    name: "They go to the server",
+    about: "The label of each text travels as a number, without its name. This is the fastest.",
   },
   {
-    id: "batch_size",
-    name: "Batch size (examples per step)",
-    value: 32,
-    min: 1,
-    max: 1024,
-    step: "1",
-  },
-];
-
-/** @type {NumberField[]} those marked `fixed` cannot change once examples have been sent */
-const ADVANCED = [
-  {
-    id: "rank",
-    name: "LoRA rank (dimensions)",
-    value: 8,
-    min: 1,
-    max: 256,
-    step: "1",
-    fixed: true,
-  },
-  {
-    id: "alpha",
-    name: "LoRA alpha (scale × rank)",
-    value: 16,
-    min: 0.1,
-    max: 1024,
-    step: "any",
-    fixed: true,
-  },
-  {
-    id: "dropout",
-    name: "Dropout (share, 0 to 0.9)",
-    value: 0,
-    min: 0,
-    max: 0.9,
-    step: "any",
-    fixed: true,
-  },
-  {
-    id: "validation_share",
-    name: "Held out to measure (share of rows)",
-    value: 0.1,
-    min: 0.01,
-    max: 0.5,
-    step: "any",
-    fixed: true,
-  },
-  {
-    id: "patience",
-    name: "Stop early after (measurements without improvement, 0: never)",
-    value: 4,
-    min: 0,
-    max: 1000,
-    step: "1",
+    id: "client",
+    name: "They stay in this tab",
+    about:
+      "The last layer is trained here. The server does not receive labels, but can guess some from the corrections that it gets.",
   },
 ];
 
@@ -96,12 +44,21 @@ class TrainForm extends View {
       { class: "bare" },
       h("legend", { class: "sr-only" }, "Training options"),
       h("div", { class: "fields" }, ...basic),
+      this.buildLabelPlaces(),
       h(
         "details",
         {},
-        h("summary", {}, "Advanced options"),
-        h("div", { class: "fields" }, ...advanced),
+        h("summary", {}, "For experts: more options"),
+        h("div", { class: "fields" }, ...advanced, this.field(LABEL_NOISE)),
+        this.buildBottom(),
       ),
+    );
+    this.leavesList = h("ul", { class: "leaves" });
+    this.leaves = h(
+      "details",
+      { "data-testid": "leaves" },
+      h("summary", {}, "What leaves this tab"),
+      this.leavesList,
     );
     this.again = h(
       "p",
@@ -118,6 +75,7 @@ class TrainForm extends View {
       "form",
       { novalidate: false },
       this.fields,
+      this.leaves,
       this.again,
       h("div", { class: "buttons" }, this.button),
       this.hint,
@@ -131,6 +89,72 @@ class TrainForm extends View {
       this.ask("train", this.options());
     });
     this.append(this.form);
+  }
+
+  buildLabelPlaces() {
+    this.places = LABEL_PLACES.map(({ id }) =>
+      h("input", {
+        type: "radio",
+        name: "labels",
+        value: id,
+        id: `labels-${id}`,
+        "data-testid": `labels-${id}`,
+        "aria-describedby": `labels-about-${id}`,
+        onchange: () => this.choose(),
+      }),
+    );
+    const options = LABEL_PLACES.map(({ id, name, about }, index) =>
+      h(
+        "div",
+        { class: "option" },
+        /** @type {any[]} */ (this.places)[index],
+        h("label", { for: `labels-${id}` }, name),
+        h("p", { class: "hint", id: `labels-about-${id}` }, about),
+      ),
+    );
+    this.labelFields = h(
+      "fieldset",
+      {},
+      h("legend", {}, "Where labels stay"),
+      h("div", { class: "options options-many" }, ...options),
+    );
+    return this.labelFields;
+  }
+
+  buildBottom() {
+    this.bottom = h("input", {
+      type: "checkbox",
+      id: "bottom-lora",
+      "data-testid": "bottom-lora",
+      "aria-describedby": "bottom-hint",
+      onchange: () => this.choose(),
+    });
+    return h(
+      "div",
+      { class: "option option-plain" },
+      this.bottom,
+      h("label", { for: "bottom-lora" }, "Train the lower part too"),
+      h(
+        "p",
+        { class: "hint", id: "bottom-hint" },
+        "Small changes to the part of the model in this tab are trained too. Slower: numbers travel in both directions in every step. Only for ways of protection that change the words themselves.",
+      ),
+    );
+  }
+
+  choose() {
+    this.ask("choose_training", this.chosen());
+  }
+
+  /** @returns {import("../initial.js").TrainChoice} */
+  chosen() {
+    const isClient = /** @type {any[]} */ (this.places).some(
+      (radio) => radio.checked && radio.value === "client",
+    );
+    return {
+      labels: isClient ? "client" : "server",
+      bottom: this.bottom.checked ? "lora" : "frozen",
+    };
   }
 
   /** @param {NumberField} field */
@@ -166,27 +190,50 @@ class TrainForm extends View {
     for (const [id, input] of Object.entries(/** @type {any} */ (this.inputs))) {
       values[id] = input.type === "number" ? Number(input.value) : input.value;
     }
-    return values;
+    const choice = this.chosen();
+    const label_noise = choice.labels === "client" ? values.label_noise : 0;
+    return { ...values, ...choice, label_noise };
   }
 
   /** @param {import("../initial.js").State} state */
   render(state) {
-    const { phase, released, privacy, run } = state;
+    const { phase, released, privacy, run, choice } = state;
     const busy = isBusy(phase);
     this.fields.disabled = busy || phase === "error" || phase === "loading";
     for (const { id, fixed } of ADVANCED)
       /** @type {any} */ (this.inputs)[id].disabled = fixed === true && released;
     /** @type {any} */ (this.inputs).dtype.disabled = released;
+    /** @type {any} */ (this.inputs).label_noise.disabled = choice.labels !== "client";
+    this.labelFields.disabled = released;
+    this.bottom.disabled = released;
+    if (this.changed("choice", choice)) this.renderChoice(choice);
     this.button.disabled = busy || privacy === null || (phase !== "privacy" && phase !== "done");
     const again = run?.done ? "Train again" : "Start training";
     setText(this.button, busy ? "Training …" : again);
     setText(
       this.hint,
-      released && !busy
+      released && !busy && choice.bottom === "frozen"
         ? "Examples that are already on the server are used again; none is sent twice."
-        : "Each example is protected here and sent once. The server learns the numbers, the label and the length of each example, not your words.",
+        : releaseSentence(choice),
     );
     show(this.again, isSecondRelease(state) && !busy);
+  }
+
+  /** @param {import("../initial.js").TrainChoice} choice */
+  renderChoice(choice) {
+    for (const radio of /** @type {any[]} */ (this.places))
+      radio.checked = radio.value === choice.labels;
+    this.bottom.checked = choice.bottom === "lora";
+    const items = leaving(choice).map(({ what, leaves, how }) =>
+      h(
+        "li",
+        { "data-leaves": leaves },
+        h("span", { class: "tag" }, leaves),
+        h("span", {}, what),
+        h("span", { class: "hint" }, how),
+      ),
+    );
+    this.leavesList.replaceChildren(...items);
   }
 }
 

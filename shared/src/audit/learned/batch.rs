@@ -1,0 +1,141 @@
+//! Released texts of one step, padded, and which of their rows are read.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::matrix;
+use crate::model::AttentionMask;
+
+/// Padded rows of a step: about 10 texts of 25 tokens, so 800 steps a pass over 8,000 texts. Larger
+/// products would run faster, and one pass would be too few steps.
+const BATCH_ROWS: usize = 256;
+
+/// Released texts of a step, padded to the longest with zeros.
+pub(crate) struct Batch {
+    x: Tensor<3>, // [batch, seq, d_model]
+    mask: AttentionMask,
+    lengths: Vec<usize>,
+}
+
+/// What is read out of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// These rows of these examples.
+    Rows(Vec<(usize, usize)>),
+    /// The mean row of each example.
+    Means,
+}
+
+impl Batch {
+    /// Pads some texts; each is `[rows of the text, d_model]`, row-major.
+    pub(crate) fn new(examples: &[&[f32]], d_model: usize, device: &Device) -> Self {
+        let lengths: Vec<usize> = examples.iter().map(|rows| rows.len() / d_model).collect();
+        let seq = lengths.iter().copied().max().unwrap_or(0);
+        let mut values = Vec::with_capacity(examples.len() * seq * d_model);
+        for (example, rows) in examples.iter().enumerate() {
+            values.extend_from_slice(rows);
+            values.resize((example + 1) * seq * d_model, 0.0);
+        }
+        let shape = [examples.len(), seq, d_model];
+        Self {
+            x: Tensor::from_data(TensorData::new(values, shape), device),
+            mask: AttentionMask::from_lengths(&lengths, seq, device),
+            lengths,
+        }
+    }
+
+    /// The released rows, `[batch, seq, d_model]`.
+    pub(crate) fn x(&self) -> &Tensor<3> {
+        &self.x
+    }
+
+    /// Which of them are real.
+    pub(crate) fn mask(&self) -> &AttentionMask {
+        &self.mask
+    }
+
+    /// Every real row, example by example.
+    pub(crate) fn all_rows(&self) -> Selection {
+        let lengths = self.lengths.iter().enumerate();
+        let rows = lengths.flat_map(|(example, length)| (0..*length).map(move |at| (example, at)));
+        Selection::Rows(rows.collect())
+    }
+
+    /// The selected rows of a tensor that has the batch's shape.
+    ///
+    /// # Shapes
+    ///
+    /// - rows: `[batch, seq, d_model]`
+    /// - output: `[selected, d_model]`
+    pub(crate) fn pick(&self, rows: Tensor<3>, selection: &Selection) -> Tensor<2> {
+        let [batch, seq, d_model] = rows.dims();
+        let device = rows.device().without_autodiff();
+        let flat = rows.reshape([batch * seq, d_model]);
+        match selection {
+            Selection::Rows(places) => {
+                let places = places.iter().map(|(example, row)| example * seq + row);
+                let places: Vec<i32> = places.filter_map(|at| i32::try_from(at).ok()).collect();
+                let places = TensorData::new(places.clone(), [places.len()]);
+                flat.select(0, Tensor::<1, Int>::from_data(places, &device))
+            }
+            Selection::Means => {
+                let mut shares = vec![0.0; batch * batch * seq];
+                for (example, length) in self.lengths.iter().enumerate() {
+                    let start = (example * batch + example) * seq;
+                    shares[start..start + length].fill(1.0 / *length as f32);
+                }
+                matrix(shares, [batch, batch * seq], &device).matmul(flat)
+            }
+        }
+    }
+}
+
+/// Indices of texts in groups of like length, so that little is padded, with at most
+/// [`BATCH_ROWS`] padded rows each, or one text that is longer. Texts without rows are in none.
+pub(crate) fn grouped(lengths: &[usize]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).filter(|at| lengths[*at] > 0).collect();
+    order.sort_by_key(|at| lengths[*at]);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for at in order {
+        match groups.last_mut() {
+            // Sorted: the text at hand is the longest of its group.
+            Some(group) if (group.len() + 1) * lengths[at] <= BATCH_ROWS => group.push(at),
+            _ => groups.push(vec![at]),
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::audit::learned::read;
+
+    fn batch() -> Batch {
+        let examples: [&[f32]; 2] = [&[1.0, 2.0, 3.0, 6.0], &[9.0, 8.0]];
+        Batch::new(&examples, 2, &Device::flex())
+    }
+
+    #[test]
+    fn rows_are_picked_by_example_and_place() {
+        let batch = batch();
+        let picked = batch.pick(batch.x().clone(), &Selection::Rows(vec![(1, 0), (0, 1)]));
+        assert_eq!(read(picked).unwrap(), [9.0, 8.0, 3.0, 6.0]);
+        let all = Selection::Rows(vec![(0, 0), (0, 1), (1, 0)]);
+        assert_eq!(batch.all_rows(), all);
+    }
+
+    #[test]
+    fn padding_is_not_in_the_mean() {
+        let batch = batch();
+        let means = batch.pick(batch.x().clone(), &Selection::Means);
+        assert_eq!(read(means).unwrap(), [2.0, 4.0, 9.0, 8.0]);
+    }
+
+    #[test]
+    fn groups_are_bounded_and_hold_every_text_once() {
+        let lengths = [150, 0, 100, 300, 106];
+        assert_eq!(grouped(&lengths), [vec![2, 4], vec![0], vec![3]]);
+    }
+}

@@ -1,0 +1,237 @@
+/**
+ * Stands in for `client_wasm.js`: the calls of contract.js with made-up answers, so that the page can be looked at
+ * without a model, a server or a build. Every number here is invented.
+ */
+
+const WORDS = "the food was cold and the waiter Anna Miller told us to call 555 0199 again".split(
+  " ",
+);
+const KINDS = ["unchanged", "near", "far", "removed"];
+const entry = (name, title, level, rest = {}) => ({
+  name,
+  title,
+  about: `Made-up text about “${title}”: what it does to words, and what the server can still see.`,
+  level,
+  guarantee: `Made-up promise of “${title}”, long enough to need a second line where the window is narrow.`,
+  takes_contribution: false,
+  ranks_tokens: false,
+  why: "",
+  ...rest,
+});
+const SHARE = "Share of words that are expected to change.";
+
+export const MECHANISMS = [
+  entry("token", "Replace words", SHARE, {
+    takes_contribution: true,
+    why: "It stands first because it hides most words for the accuracy that it costs.",
+  }),
+  entry("suppress", "Blank out words", SHARE, { ranks_tokens: true }),
+  entry("drop", "Leave out words", SHARE, { ranks_tokens: true }),
+  entry("exponential", "Draw words", SHARE, { takes_contribution: true }),
+  entry("vector", "Blur the numbers", "Strength of the noise.", { takes_contribution: true }),
+  entry("pool", "Average words", "Share of the positions that are averaged away."),
+  entry("none", "No protection", ""),
+];
+
+const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+const failure = (name, message) => Object.assign(new Error(message), { name });
+
+/** Every word in one of the four kinds, in turn. */
+function tokens(text) {
+  return text.split(/\s+/).map((word, index) => {
+    const kind = KINDS[index % 4];
+    const seen = { unchanged: word, near: `${word}s`, far: "harbour", removed: "" }[kind];
+    return { text: word, seen, kind, continues: false };
+  });
+}
+
+export default async function init() {}
+
+export class Client {
+  #emit;
+  #wanted = null;
+  #stopped = false;
+  #paused = false;
+  #paired = false;
+
+  static async connect(_server, _options, emit) {
+    const client = new Client();
+    client.#emit = emit;
+    emit({
+      type: "device",
+      kind: "cpu",
+      name: "stub",
+      notice: "This is a stub: all numbers are invented.",
+    });
+    return client;
+  }
+
+  async catalogue() {
+    const model = { model_id: "stub", family: "bert", n_layers: 6, d_model: 384, cuts: [0, 1, 2] };
+    return { models: [model], model_id: "stub", cut: 1 };
+  }
+
+  mechanisms() {
+    return MECHANISMS;
+  }
+
+  async read_file(name) {
+    this.#paired = name.includes("pairs");
+    const second = this.#paired ? "hypothesis" : null;
+    return {
+      format: "TSV",
+      encoding: "UTF-8",
+      rows: 1200,
+      columns: ["review", ...(second ? [second] : []), "rating"],
+      text_column: "review",
+      pair_column: second,
+      label_column: "rating",
+      labels: ["negative", "positive"].map((label) => ({ name: label, count: 600 })),
+      bad_rows: [{ row: 17, reason: "The label is empty." }],
+      bad_rows_total: 1,
+      problem: null,
+      examples: [
+        { text: WORDS.join(" "), pair: second && "the waiter was kind", label: "negative" },
+      ],
+    };
+  }
+
+  async choose_columns() {
+    return this.read_file(this.#paired ? "pairs" : "");
+  }
+
+  async set_privacy(wanted) {
+    await pause(100);
+    this.#wanted = wanted;
+    const { mechanism, protection, contribution } = wanted;
+    const { guarantee, takes_contribution, ranks_tokens } = MECHANISMS.find(
+      ({ name }) => name === mechanism,
+    );
+    const reads = contribution.reading !== "off";
+    if (reads && !takes_contribution) throw failure("Option", "contribution: not used here");
+    const eta = ranks_tokens || ["pool", "none"].includes(mechanism) ? null : 71.5;
+    const caveats = reads
+      ? ["A word that is changed little tells that it matters for the task."]
+      : [];
+    if (contribution.label_dependent) caveats.push("What is sent tells something of the label.");
+    const word = (text, index) => ({
+      text,
+      label: index % 2 ? "positive" : "negative",
+      importance: 3.21 / (index + 1),
+      count: 90 - index,
+      factor: index === 0 || !reads ? null : 1.4 - index / 10,
+    });
+    return {
+      mechanism,
+      eta,
+      protection,
+      sentence: "About half of the words are replaced before anything leaves (invented).",
+      guarantee,
+      caveats,
+      contributing: reads || ranks_tokens ? WORDS.map(word) : [],
+    };
+  }
+
+  async preview({ examples }) {
+    const shares = { unchanged: 0.25, near: 0.2, far: 0.45, removed: 0.1 };
+    const shown = Array.from({ length: examples }, () => ({ tokens: tokens(WORDS.join(" ")) }));
+    return { examples: shown, shares, tokens_counted: 2000 };
+  }
+
+  async preview_text(text, pair) {
+    const both = pair === null ? text : `${text} ${pair}`;
+    return { ...(await this.preview({ examples: 0 })), examples: [{ tokens: tokens(both) }] };
+  }
+
+  async reading({ levels, examples }) {
+    this.#stopped = false;
+    for (let done = 0; done < 20; done += 1) {
+      if (this.#stopped) throw failure("Stopped", "stopped");
+      this.#emit({ type: "reading", done, total: 20 });
+      await pause(50);
+    }
+    const point = (level) => ({
+      level,
+      eta: 120 - 80 * level,
+      unchanged: 1 - level,
+      near: level * 0.2,
+      far: level * 0.8,
+      removed: 0,
+      nn: 1 - level,
+      bayes: this.#wanted.mechanism === "token" ? 1 - level ** 2 : null,
+    });
+    return {
+      points: levels.map(point),
+      examples,
+      tokens: 912,
+      survivors: {
+        names: { total: 31, kept: 14 },
+        numbers: { total: 12, kept: 5 },
+        examples: [
+          { text: "Miller", times: 4 },
+          { text: "555", times: 1 },
+        ],
+      },
+    };
+  }
+
+  stop_reading() {
+    this.#stopped = true;
+  }
+
+  async train({ epochs, labels, bottom }) {
+    if (bottom === "lora" && ["vector", "pool"].includes(this.#wanted.mechanism))
+      throw failure("Option", "bottom: lora needs a mechanism that changes the words themselves");
+    this.#stopped = false;
+    const steps = 20 * epochs;
+    this.#emit({ type: "progress", stage: "upload", done: 1200, total: 1200, bytes_sent: 9e6 });
+    this.#emit({ type: "train_started", steps_total: steps });
+    for (let step = 1; step <= steps && !this.#stopped; step += 1) {
+      while (this.#paused && !this.#stopped) await pause(50);
+      await pause(20);
+      const epoch = Math.ceil(step / 20);
+      const loss = 0.7 - (0.4 * step) / steps + (labels === "client" ? 0.02 : 0);
+      this.#emit({ type: "step", step, epoch, loss, learning_rate: 0.001, step_millis: 20 });
+      if (step % 20 !== 0) continue;
+      const right = 45 + epoch * 2;
+      const confusion = [right, 60 - right, 60 - right, right];
+      const accuracy = right / 60;
+      this.#emit({
+        type: "validation",
+        step,
+        loss,
+        accuracy,
+        macro_f1: accuracy,
+        confusion,
+        best: true,
+      });
+    }
+    this.#emit({ type: "train_done", steps, best_step: steps, reason: "Finished" });
+  }
+
+  pause() {
+    this.#paused = true;
+    this.#emit({ type: "paused" });
+  }
+
+  resume() {
+    this.#paused = false;
+    this.#emit({ type: "continued" });
+  }
+
+  cancel() {
+    this.#stopped = true;
+  }
+
+  async predict(sentences) {
+    const probabilities = [
+      { label: "negative", probability: 0.8 },
+      { label: "positive", probability: 0.2 },
+    ];
+    return sentences.map(() => ({ label: "negative", probabilities }));
+  }
+
+  traffic() {
+    return { bytes_sent: 9_000_000, bytes_received: 1_000_000, frames_sent: 90 };
+  }
+}
