@@ -3,7 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`list`] | the experiments: rows and reports |
-//! | [`row`], [`measure`] | a row; what is measured of it, by which commands |
+//! | [`row`], [`measure`], [`work`] | a row; what is measured of it; in which order |
 //! | [`data`] | data sets as CSV files in the cache |
 //! | [`programs`] | the daemon and the client, as anybody would run them |
 //! | [`audit`], [`names`] | what is read out of their output |
@@ -23,21 +23,22 @@ mod record;
 mod report;
 mod row;
 mod statistics;
+mod work;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value};
 
 use self::data::Folders;
 use self::list::{EXPERIMENTS, Experiment};
+use self::measure::Measure;
 use self::programs::Programs;
 use self::record::{Journal, Record};
 use self::report::Measured;
 use self::row::Row;
+use self::work::{Work, works};
 use crate::assets;
 use crate::shell;
 use crate::step::Step;
@@ -71,15 +72,6 @@ fn names() -> clap::builder::PossibleValuesParser {
     EXPERIMENTS.iter().map(|experiment| experiment.name).into()
 }
 
-/// A row under one seed, with the commands that measure it.
-#[derive(Debug)]
-struct Work {
-    row: Row,
-    seed: u64,
-    /// Those of each measure, without the program's name.
-    commands: Vec<Vec<String>>,
-}
-
 /// Runs what is not there yet, and writes the report.
 ///
 /// # Errors
@@ -102,7 +94,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("\nRows that failed, and will be run again next time:");
+    println!("\nWhat failed, and will be run again next time:");
     for name in &failed {
         println!("  {name}");
     }
@@ -127,7 +119,7 @@ fn run_rows(
         .filter(|work| !work.is_in(journal))
         .collect();
     println!(
-        "==> {}: {} of {total} rows are there",
+        "==> {}: {} of {total} measures are there",
         experiment.name,
         total - missing.len()
     );
@@ -142,7 +134,7 @@ fn run_rows(
     let mut failed = Vec::new();
     for (at, work) in (1..).zip(&missing) {
         let step = Step::start(format_args!("{} ({at} of {})", work.name(), missing.len()));
-        match work.measure(workspace, &programs, &folders) {
+        match work.run(workspace, &programs, &folders) {
             Ok(record) => {
                 journal.add(record)?;
                 step.done("measured");
@@ -175,13 +167,6 @@ fn chosen(rows: Vec<Row>, only: &[String]) -> Result<Vec<Row>> {
     Ok(rows.into_iter().filter(is_asked).collect())
 }
 
-/// All rows with the first seed, then all with the second: a run that is cut off has as many
-/// different rows as it can.
-fn works(rows: &[Row], seeds: u64, quick: bool) -> Vec<Work> {
-    let of_seed = |seed| rows.iter().map(move |row| Work::new(row, seed, quick));
-    (1..=seeds).flat_map(of_seed).collect()
-}
-
 fn prepare_data(experiment: &Experiment, missing: &[Work], folders: &Folders) -> Result<()> {
     let sets: BTreeSet<_> = missing.iter().map(|work| work.row.data).collect();
     for set in sets {
@@ -206,63 +191,6 @@ fn build(workspace: &Workspace) -> Result<()> {
     )?;
     step.done("built");
     Ok(())
-}
-
-impl Work {
-    fn new(row: &Row, seed: u64, quick: bool) -> Self {
-        let measures = row.measures.iter();
-        Self {
-            row: row.clone(),
-            seed,
-            commands: measures
-                .map(|measure| measure.commands(row, seed, quick))
-                .collect(),
-        }
-    }
-
-    fn name(&self) -> String {
-        format!("{}, seed {}", self.row.name, self.seed)
-    }
-
-    /// The commands as they are recorded.
-    fn recorded(&self) -> Vec<String> {
-        let commands = self.commands.iter().flatten();
-        commands
-            .map(|command| format!("cutlayer {command}"))
-            .collect()
-    }
-
-    fn is_in(&self, journal: &Journal) -> bool {
-        journal.holds(&self.row.name, self.seed, &self.recorded())
-    }
-
-    fn measure(
-        &self,
-        workspace: &Workspace,
-        programs: &Programs,
-        folders: &Folders,
-    ) -> Result<Record> {
-        let server = programs.serve(self.seed)?;
-        let (mut measured, mut seconds) = (Map::new(), Map::new());
-        for (measure, commands) in self.row.measures.iter().zip(&self.commands) {
-            let started = Instant::now();
-            let numbers = measure.run(commands, programs, &server, folders)?;
-            measured.insert(measure.key().to_owned(), numbers);
-            let took = (started.elapsed().as_secs_f64() * 10.0).round() / 10.0;
-            seconds.insert(measure.key().to_owned(), Value::from(took));
-        }
-        Ok(Record {
-            row: self.row.name.clone(),
-            seed: self.seed,
-            commands: self.recorded(),
-            server: server.command.clone(),
-            settings: self.row.settings(),
-            measured,
-            seconds,
-            commit: machine::commit(workspace),
-            machine: machine::machine(),
-        })
-    }
 }
 
 /// Writes the tables and figures of the records that belong to today's rows.
@@ -291,11 +219,22 @@ fn figure_path(directory: &Path, name: &str, end: &str) -> PathBuf {
 /// Each row with its records: those whose commands are the row's of today.
 fn current(rows: Vec<Row>, journal: &Journal, quick: bool) -> Vec<Measured> {
     let of = |row: Row| {
-        let same = |record: &&Record| {
+        let is_of_today = |record: &&Record| {
+            let of_measure =
+                |measure: &Measure| Work::new(&row, *measure, record.seed, quick).recorded();
             record.row == row.name
-                && record.commands == Work::new(&row, record.seed, quick).recorded()
+                && row
+                    .measures
+                    .iter()
+                    .map(of_measure)
+                    .any(|commands| commands == record.commands)
         };
-        let records = journal.records().iter().filter(same).cloned().collect();
+        let records = journal
+            .records()
+            .iter()
+            .filter(is_of_today)
+            .cloned()
+            .collect();
         Measured { row, records }
     };
     rows.into_iter().map(of).collect()
@@ -339,18 +278,6 @@ mod tests {
         (list::EXPERIMENTS[0].rows)()
     }
 
-    /// Breaks when an interrupted run has one row three times instead of three rows once.
-    #[test]
-    fn every_row_is_run_once_before_any_is_run_twice() {
-        let rows = rows();
-        let works = works(&rows[..2], 2, false);
-        let order: Vec<String> = works.iter().map(Work::name).collect();
-        assert_eq!(order[0], "sst/none, seed 1");
-        assert_eq!(order[1], "sst/token-0.50, seed 1");
-        assert_eq!(order[2], "sst/none, seed 2");
-        assert_eq!(order.len(), 4);
-    }
-
     #[test]
     fn rows_are_picked_by_their_name_or_a_part_of_it() {
         let names = |part: &str| -> Vec<String> {
@@ -380,19 +307,30 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let mut journal = Journal::open(path.clone()).unwrap();
         let rows = rows();
-        let work = Work::new(&rows[0], 1, false);
-        assert!(!work.is_in(&journal));
+        let work = |row: usize, measure, seed, quick| Work::new(&rows[row], measure, seed, quick);
+        let done = work(0, Measure::Accuracy, 1, false);
+        assert!(!done.is_in(&journal));
         let numbers = json!({ "accuracy": { "accuracy": 0.5 } });
-        let done = Record {
-            commands: work.recorded(),
+        let record = Record {
+            commands: done.recorded(),
             ..record(&rows[0].name, 1, numbers)
         };
-        journal.add(done).unwrap();
+        journal.add(record).unwrap();
         let journal = Journal::open(path.clone()).unwrap();
-        assert!(work.is_in(&journal));
-        assert!(!Work::new(&rows[0], 2, false).is_in(&journal));
-        assert!(!Work::new(&rows[1], 1, false).is_in(&journal));
-        assert!(!Work::new(&rows[0], 1, true).is_in(&journal));
+        assert!(done.is_in(&journal));
+        for other in [
+            work(0, Measure::Attacks, 1, false),
+            work(0, Measure::Accuracy, 2, false),
+            work(1, Measure::Accuracy, 1, false),
+            work(0, Measure::Accuracy, 1, true),
+        ] {
+            assert!(!other.is_in(&journal), "{}", other.name());
+        }
+        let left = works(&rows, 1, false)
+            .into_iter()
+            .filter(|work| !work.is_in(&journal))
+            .count();
+        assert_eq!(left, works(&rows, 1, false).len() - 1);
         let measured = current(rows, &journal, false);
         assert_eq!(measured[0].records.len(), 1);
         assert!(

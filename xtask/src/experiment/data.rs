@@ -217,9 +217,7 @@ impl DataSet {
                 folders.write(&self.test(), &test)?;
                 for (attribute, values) in &ATTRIBUTES {
                     let known = train.with(attribute, values)?;
-                    folders.write(&attribute_file("attacked", attribute), &known)?;
-                    let known = test.with(attribute, values)?;
-                    folders.write(&attribute_file("attacker", attribute), &known)?;
+                    folders.write(&attribute_file(attribute), &known)?;
                 }
             }
             Self::Presidio => {
@@ -233,9 +231,9 @@ impl DataSet {
     }
 }
 
-/// HappyDB rows whose author's attribute is known: those of the client, or those of the attacker.
-pub(crate) fn attribute_file(whose: &str, attribute: &str) -> String {
-    format!("happydb-{whose}-{attribute}.csv")
+/// Rows of HappyDB's training file whose author's attribute is one of the two values.
+pub(crate) fn attribute_file(attribute: &str) -> String {
+    format!("happydb-{attribute}.csv")
 }
 
 /// Public text of an attacker who knows nothing of the data.

@@ -17,6 +17,8 @@ pub(crate) enum Measure {
     Shares,
     /// What attacks on the tokens recover.
     Attacks,
+    /// What attackers recover who train for it.
+    TrainedAttacks,
     /// What is recovered of an attribute of the authors.
     Attribute(&'static str),
     /// The shares of names, numbers and addresses that are still there.
@@ -30,8 +32,17 @@ impl Measure {
             Self::Accuracy => "accuracy",
             Self::Shares => "shares",
             Self::Attacks => "attacks",
+            Self::TrainedAttacks => "trained_attacks",
             Self::Attribute(attribute) => attribute,
             Self::Names => "names",
+        }
+    }
+
+    /// Measures of a later stage wait until all rows have those of an earlier one.
+    pub(crate) fn stage(self) -> u32 {
+        match self {
+            Self::TrainedAttacks => 1, // longer than all others of a row together
+            _ => 0,
         }
     }
 
@@ -48,14 +59,22 @@ impl Measure {
                 )]
             }
             Self::Shares => vec![format!("preview {train} --rows 0 {common} {options}")],
-            Self::Attacks => vec![format!(
-                "{} {common} {options}",
-                audit::attacks(row.data, quick)
-            )],
-            Self::Attribute(attribute) => {
+            Self::Attacks => {
                 vec![format!(
                     "{} {common} {options}",
-                    audit::attribute(attribute, quick)
+                    audit::direct(row.data, quick)
+                )]
+            }
+            Self::TrainedAttacks => {
+                vec![format!(
+                    "{} {common} {options}",
+                    audit::trained(row.data, quick)
+                )]
+            }
+            Self::Attribute(name) => {
+                vec![format!(
+                    "{} {common} {options}",
+                    audit::attribute(name, quick)
                 )]
             }
             Self::Names => {
@@ -89,7 +108,7 @@ impl Measure {
         match self {
             Self::Accuracy => accuracy(lines),
             Self::Shares => shares(lines),
-            Self::Attacks | Self::Attribute(_) => audit::results(lines),
+            Self::Attacks | Self::TrainedAttacks | Self::Attribute(_) => audit::results(lines),
             Self::Names => {
                 let values = outputs.first().context(no_output)?;
                 names::survivors(values, lines, &data::spans(folders)?)

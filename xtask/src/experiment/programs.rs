@@ -61,12 +61,13 @@ impl Programs {
         })
     }
 
-    /// Starts a daemon that trains as `seed` says, and waits until it listens.
+    /// Starts a daemon that offers one cut and trains as `seed` says, and waits until it listens.
     ///
     /// # Errors
     /// One sentence that names its log.
-    pub(crate) fn serve(&self, seed: u64) -> Result<Server> {
-        let arguments = format!("--model {} --device cpu --seed {seed}", self.model);
+    pub(crate) fn serve(&self, cut: &str, seed: u64) -> Result<Server> {
+        let model = &self.model;
+        let arguments = format!("--model {model} --cuts {cut} --device cpu --seed {seed}");
         let log = self.logs.join("server.log");
         let mut command = prepared(&self.server, &self.models);
         command
@@ -180,18 +181,18 @@ mod tests {
     /// Breaks when the address is not what the daemon printed, or the seed does not reach it.
     #[test]
     fn the_address_is_the_line_that_the_server_prints() {
-        let server = programs("echo").serve(7).unwrap();
-        assert_eq!(server.url, "--model m --device cpu --seed 7"); // echo prints its arguments
+        let server = programs("echo").serve("2", 7).unwrap();
+        assert_eq!(server.url, "--model m --cuts 2 --device cpu --seed 7"); // echo prints its arguments
         assert_eq!(
             server.command,
-            "cutlayer-server --model m --device cpu --seed 7"
+            "cutlayer-server --model m --cuts 2 --device cpu --seed 7"
         );
     }
 
     #[test]
     fn objects_are_read_and_other_lines_are_not() {
         let programs = programs("echo");
-        let server = programs.serve(1).unwrap();
+        let server = programs.serve("0", 1).unwrap();
         let lines = programs
             .client(&server, "{\"type\":\"evaluation\"}")
             .unwrap();
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn a_failed_client_is_quoted_with_its_command() {
         let programs = programs("false");
-        let server = programs.serve(1).unwrap();
+        let server = programs.serve("0", 1).unwrap();
         let error = programs.client(&server, "train a.csv").unwrap_err();
         assert!(
             error.to_string().contains("cutlayer train a.csv"),

@@ -1,4 +1,4 @@
-//! Finished rows, one JSON object a line: what makes an experiment resumable.
+//! What is finished, one JSON object a line: what makes an experiment resumable.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-/// What one row gave under one seed.
+/// What one measure of a row gave under one seed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     /// Its name in the list of rows.
@@ -19,9 +19,9 @@ pub(crate) struct Record {
     pub(crate) server: String,
     /// The options of privacy and cut, for readers.
     pub(crate) settings: Value,
-    /// What was measured, by measure.
+    /// What was measured, under the name of the measure.
     pub(crate) measured: Map<String, Value>,
-    /// Wall time of each measure.
+    /// Wall time, under the same name.
     pub(crate) seconds: Map<String, Value>,
     pub(crate) commit: String,
     pub(crate) machine: Value,
@@ -67,21 +67,6 @@ impl Record {
             machine: value["machine"].clone(),
         })
     }
-
-    /// A number by its JSON pointer below `measured`, as `/accuracy/accuracy`.
-    pub(crate) fn number(&self, pointer: &str) -> Option<f64> {
-        let mut steps = pointer.trim_start_matches('/').splitn(2, '/');
-        let measured = self.measured.get(steps.next()?)?;
-        match steps.next() {
-            Some(rest) => measured.pointer(&format!("/{rest}"))?.as_f64(),
-            None => measured.as_f64(),
-        }
-    }
-
-    /// Wall time of all measures.
-    pub(crate) fn seconds_total(&self) -> f64 {
-        self.seconds.values().filter_map(Value::as_f64).sum()
-    }
 }
 
 impl Journal {
@@ -99,7 +84,7 @@ impl Journal {
         Ok(Self { path, records })
     }
 
-    /// Whether a row has been run with this seed by these very commands.
+    /// Whether a row has been measured with this seed by these very commands.
     pub(crate) fn holds(&self, row: &str, seed: u64, commands: &[String]) -> bool {
         let same = |record: &Record| {
             record.row == row && record.seed == seed && record.commands == commands
@@ -107,7 +92,7 @@ impl Journal {
         self.records.iter().any(same)
     }
 
-    /// Adds a finished row; it is on disk when this returns.
+    /// Adds a finished measure; it is on disk when this returns.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -195,18 +180,5 @@ pub(crate) mod tests {
         journal.add(record("sst/none", 1, json!({}))).unwrap();
         assert_eq!(Journal::open(path.clone()).unwrap().records().len(), 1);
         fs::remove_file(path).unwrap();
-    }
-
-    #[test]
-    fn numbers_are_found_by_their_path() {
-        let record = record(
-            "a",
-            1,
-            json!({ "accuracy": { "accuracy": 0.75 }, "changed": 0.5 }),
-        );
-        assert_eq!(record.number("/accuracy/accuracy"), Some(0.75));
-        assert_eq!(record.number("/changed"), Some(0.5));
-        assert_eq!(record.number("/accuracy/other"), None);
-        assert!((record.seconds_total() - 3.5).abs() < 1e-12);
     }
 }

@@ -1,19 +1,28 @@
 //! Records to tables. Pure: what is written where is `experiment.rs`'s business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::record::Record;
 use super::row::Row;
 use super::statistics::Estimate;
 
-/// A row with what was measured of it, one record a seed.
+/// A row with what was measured of it.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) row: Row,
     pub(crate) records: Vec<Record>,
+}
+
+/// All that was measured of a row under one seed.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// Numbers under the names of the measures.
+    pub(crate) measured: Map<String, Value>,
+    /// Wall time of all of them.
+    pub(crate) seconds: f64,
 }
 
 /// A column of numbers.
@@ -27,16 +36,48 @@ pub(crate) struct Column {
 /// What a cell says when there is no number.
 const NOTHING: &str = "–";
 
+impl Run {
+    /// A number by its JSON pointer, as `/accuracy/accuracy`.
+    pub(crate) fn number(&self, pointer: &str) -> Option<f64> {
+        let mut steps = pointer.trim_start_matches('/').splitn(2, '/');
+        let measured = self.measured.get(steps.next()?)?;
+        match steps.next() {
+            Some(rest) => measured.pointer(&format!("/{rest}"))?.as_f64(),
+            None => measured.as_f64(),
+        }
+    }
+}
+
 impl Measured {
-    /// The mean over seeds of a number; none when no record has it.
-    pub(crate) fn estimate(&self, number: impl Fn(&Record) -> Option<f64>) -> Option<Estimate> {
-        let numbers: Vec<f64> = self.records.iter().filter_map(number).collect();
+    /// What was measured, by seed.
+    pub(crate) fn runs(&self) -> BTreeMap<u64, Run> {
+        let mut runs: BTreeMap<u64, Run> = BTreeMap::new();
+        for record in &self.records {
+            let run = runs.entry(record.seed).or_default();
+            run.measured.extend(record.measured.clone());
+            run.seconds += record
+                .seconds
+                .values()
+                .filter_map(Value::as_f64)
+                .sum::<f64>();
+        }
+        runs
+    }
+
+    /// The mean over seeds of a number; none when no seed has it.
+    pub(crate) fn estimate(&self, number: impl Fn(&Run) -> Option<f64>) -> Option<Estimate> {
+        let numbers: Vec<f64> = self.runs().values().filter_map(number).collect();
         Estimate::of(&numbers)
     }
 
     /// The mean over seeds of the number at a pointer.
     pub(crate) fn at(&self, pointer: &str) -> Option<Estimate> {
-        self.estimate(|record| record.number(pointer))
+        self.estimate(|run| run.number(pointer))
+    }
+
+    /// The cells that every table begins with: its name and its number of seeds.
+    pub(crate) fn head(&self) -> Vec<String> {
+        vec![code(self.row.short_name()), self.runs().len().to_string()]
     }
 }
 
@@ -59,10 +100,7 @@ pub(crate) fn table(measured: &[&Measured], columns: &[Column]) -> String {
     let mut header = vec!["row".to_owned(), "seeds".to_owned()];
     header.extend(columns.iter().map(|column| column.title.clone()));
     let row = |measured: &&Measured| {
-        let mut cells = vec![
-            code(measured.row.short_name()),
-            measured.records.len().to_string(),
-        ];
+        let mut cells = measured.head();
         cells.extend(
             columns
                 .iter()
@@ -79,11 +117,11 @@ pub(crate) fn provenance(measured: &[&Measured]) -> String {
     let header = ["row", "seeds", "seconds a seed", "commit", "machine"].map(str::to_owned);
     let row = |measured: &&Measured| {
         let records = &measured.records;
-        let seeds = records.iter().map(|record| record.seed.to_string());
-        let seconds = measured.estimate(|record| Some(record.seconds_total()));
+        let seeds = measured.runs().into_keys().map(|seed| seed.to_string());
+        let seconds = measured.estimate(|run| Some(run.seconds));
         vec![
             code(measured.row.short_name()),
-            joined(seeds),
+            seeds.collect::<Vec<_>>().join(", "),
             seconds.map_or_else(
                 || NOTHING.to_owned(),
                 |seconds| format!("{:.0}", seconds.mean),
@@ -96,11 +134,15 @@ pub(crate) fn provenance(measured: &[&Measured]) -> String {
     let mut text = markdown(&header, &rows);
     text.push_str("\nCommands, as they were run with the first seed of each row:\n\n```\n");
     for measured in measured {
-        let Some(record) = measured.records.first() else {
-            continue;
-        };
-        let _ = writeln!(text, "# {}\n{}", measured.row.name, record.server);
-        for command in &record.commands {
+        let _ = writeln!(text, "# {}", measured.row.name);
+        let first = measured.records.iter().map(|record| record.seed).min();
+        let of_first = measured
+            .records
+            .iter()
+            .filter(|record| Some(record.seed) == first);
+        let server = of_first.clone().map(|record| &record.server).next();
+        let commands = of_first.flat_map(|record| &record.commands);
+        for command in server.into_iter().chain(commands) {
             let _ = writeln!(text, "{command}");
         }
     }
@@ -170,6 +212,20 @@ mod tests {
         let expected = "| row | seeds | accuracy | changed |\n|---|---|---|---|\n\
                         | `none` | 2 | 0.720 ± 0.254 | – |\n";
         assert_eq!(text, expected);
+    }
+
+    /// Breaks when the measures of one seed are taken for several seeds.
+    #[test]
+    fn what_was_measured_under_one_seed_belongs_together() {
+        let mut measured = measured(&[0.75]);
+        let shares = record("sst/none", 1, json!({ "shares": { "changed": 0.5 } }));
+        measured.records.push(shares);
+        let runs = measured.runs();
+        assert_eq!(runs.len(), 1);
+        assert_eq!(runs[&1].number("/accuracy/accuracy"), Some(0.75));
+        assert_eq!(runs[&1].number("/shares/changed"), Some(0.5));
+        assert_eq!(runs[&1].number("/shares/other"), None);
+        assert!((runs[&1].seconds - 7.0).abs() < 1e-12); // 3.5 each
     }
 
     #[test]

@@ -49,14 +49,15 @@ pub(super) fn mrpc(text: &str) -> Result<Sheet> {
     Ok(sheet)
 }
 
-/// The sentences of pairs, each once.
+/// The sentences of pairs, each once. The second column is there because a file of one column
+/// would be read as lines.
 pub(super) fn sentences(pairs: &Sheet) -> Sheet {
     let mut seen = BTreeSet::new();
-    let mut sheet = Sheet::new(&["text"]);
+    let mut sheet = Sheet::new(&["text", "source"]);
     for row in &pairs.rows {
         for text in &row[..2] {
             if seen.insert(text) {
-                sheet.rows.push(vec![text.clone()]);
+                sheet.rows.push(vec![text.clone(), "mrpc".to_owned()]);
             }
         }
     }
@@ -109,7 +110,7 @@ pub(super) fn presidio(text: &str, step: usize) -> Result<Synthetic> {
     let entries: Vec<Value> =
         serde_json::from_str(text).context("The synthetic sentences are no JSON list.")?;
     let mut texts = Sheet::new(&["text", "label"]);
-    let mut public = Sheet::new(&["text"]);
+    let mut public = Sheet::new(&["text", "source"]);
     let mut values = Sheet::new(&["text", "label"]);
     let mut known = BTreeMap::new();
     let mut spans = Vec::new();
@@ -118,7 +119,9 @@ pub(super) fn presidio(text: &str, step: usize) -> Result<Synthetic> {
         let text = entry["full_text"].as_str().with_context(wrong)?;
         let template = entry["template_id"].as_i64().with_context(wrong)?;
         if hundredth(&template.to_string()) % 2 == 1 {
-            public.rows.push(vec![text.to_owned()]);
+            public
+                .rows
+                .push(vec![text.to_owned(), "presidio".to_owned()]);
             continue;
         }
         let mut names_person = false;
@@ -217,7 +220,8 @@ mod tests {
     fn public_sentences_stand_once() {
         let pairs = "h\n1\t1\t2\ta b\tc d\n0\t1\t3\ta b\te f\n";
         let sheet = sentences(&mrpc(pairs).unwrap());
-        assert_eq!(sheet.rows, [row(&["a b"]), row(&["c d"]), row(&["e f"])]);
+        let expected = ["a b", "c d", "e f"].map(|text| row(&[text, "mrpc"]));
+        assert_eq!(sheet.rows, expected);
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
         let made = presidio(&serde_json::to_string(&entries).unwrap(), 1).unwrap();
         assert_eq!(made.texts.rows.len(), 2);
         assert_eq!(made.texts.rows[0], row(&["I am Ann Example", "person"]));
-        assert_eq!(made.public.rows, [row(&["call Bob"])]);
+        assert_eq!(made.public.rows, [row(&["call Bob", "presidio"])]);
         assert_eq!(made.values.rows, [row(&["Ann Example", "PERSON"])]);
         let places: Vec<_> = made
             .spans

@@ -9,7 +9,7 @@ use crate::experiment::audit;
 use crate::experiment::data::{ATTRIBUTES, DataSet};
 use crate::experiment::figure::{Figure, Point};
 use crate::experiment::measure::Measure;
-use crate::experiment::report::{Measured, cell, code, markdown, provenance};
+use crate::experiment::report::{Measured, cell, markdown, provenance};
 use crate::experiment::row::Row;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -57,13 +57,10 @@ fn report(measured: &[Measured]) -> Result<Report> {
         .to_vec();
     header.extend(ATTRIBUTES.iter().map(|(name, _)| format!("AUC {name}")));
     let line = |measured: &&Measured| {
-        let mut cells = vec![
-            code(measured.row.short_name()),
-            measured.records.len().to_string(),
-        ];
+        let mut cells = measured.head();
         cells.push(cell(measured.at("/shares/changed")));
         cells.push(cell(measured.at("/accuracy/accuracy")));
-        let auc = |name| measured.estimate(|record| audit::attribute_auc(record, name));
+        let auc = |name| measured.estimate(|run| audit::attribute_auc(run, name));
         cells.extend(ATTRIBUTES.iter().map(|(name, _)| cell(auc(name))));
         cells
     };
@@ -87,7 +84,7 @@ fn figure(rows: &[&Measured]) -> Result<Option<String>> {
     let mut points = Vec::new();
     for (series, (name, _)) in ATTRIBUTES.iter().enumerate() {
         for measured in rows {
-            let auc = measured.estimate(|record| audit::attribute_auc(record, name));
+            let auc = measured.estimate(|run| audit::attribute_auc(run, name));
             if let Some((x, y)) = auc.zip(measured.at("/accuracy/accuracy")) {
                 points.push(Point {
                     series,
