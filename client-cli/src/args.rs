@@ -197,6 +197,15 @@ pub(crate) struct Common {
 
     #[command(flatten)]
     pub(crate) privacy: Privacy,
+
+    /// For experiments: makes the noise predictable; never with private text.
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Experiments"
+    )]
+    pub(crate) seed: Option<u64>,
 }
 
 impl Common {
@@ -317,6 +326,7 @@ mod tests {
         assert_eq!(common.connect(), page);
         assert_eq!(common.privacy.options(), PrivacyOptions::default());
         assert_eq!(common.columns(), ChosenColumns::default());
+        assert_eq!(common.seed, None); // the system's randomness
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::file::FileReport;
 use client_wasm::release::ReleaseKey;
+use client_wasm::seed::Seed;
 
 use crate::args::Common;
 use crate::connection::Connection;
@@ -28,10 +29,17 @@ pub(crate) async fn client(
     file: &OwnedFile,
     output: &mut Output,
 ) -> anyhow::Result<Ready> {
-    let key = ReleaseKey::from_system()?;
+    let seed = common.seed.map(Seed::new);
+    let key = match seed {
+        Some(seed) => seed.release_key(),
+        None => ReleaseKey::from_system()?,
+    };
     let on_event = |event| output.event(&event);
     let mut client = Client::connect(&common.server, &common.connect(), key, on_event).await?;
     output.clear();
+    if let Some(seed) = seed {
+        client.draw_from(seed);
+    }
     let mut report = client.read_file(&file.name, &file.bytes)?;
     let columns = common.columns();
     if columns != Default::default() {

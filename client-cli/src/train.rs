@@ -58,6 +58,10 @@ pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result
     Ok(())
 }
 
+/// What `--seed` costs where something is sent.
+const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
+                           can take it away. It is for experiments, never for private text.";
+
 /// A client with a trained adapter.
 pub(crate) struct Trained {
     pub(crate) client: Client<Connection>,
@@ -78,6 +82,9 @@ impl Trained {
         record: Option<&Path>,
         output: &mut Output,
     ) -> anyhow::Result<Self> {
+        if common.seed.is_some() {
+            output.warning(PREDICTABLE);
+        }
         let mut recorder = record.map(Recorder::new).transpose()?;
         let Ready {
             mut client,

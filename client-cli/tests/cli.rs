@@ -56,6 +56,13 @@ fn every_command_shows_the_options_of_privacy() {
         assert_eq!(output.status.code(), Some(0));
         let help = String::from_utf8(output.stdout).unwrap();
         assert!(help.contains("--protection") && help.contains("[default: token]"));
+        assert!(help.contains("never with private text"), "{help}");
+        let output = cutlayer(&[command, "-h"]);
+        let short = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            short.contains("--protection") && !short.contains("--seed"),
+            "{short}"
+        );
     }
 }
 

@@ -25,6 +25,7 @@ use crate::job::Traffic;
 use crate::options::{ConnectOptions, SEQ_LENGTH_DEFAULT};
 use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
+use crate::seed::{Draw, Seed};
 use crate::transport::Transport;
 
 use protection::Protected;
@@ -42,6 +43,7 @@ pub struct Client<T> {
     protected: Protected,
     trained: Option<Trained<T>>,
     traffic: Rc<Cell<Traffic>>,
+    seed: Option<Seed>,
 }
 
 impl<T: Transport> Client<T> {
@@ -119,7 +121,14 @@ impl<T: Transport> Client<T> {
             protected: Protected::default(),
             trained: None,
             traffic: Rc::default(),
+            seed: None,
         })
+    }
+
+    /// Takes all draws from a seed from now on. For experiments: the key that the client was
+    /// connected with should be [`Seed::release_key`].
+    pub fn draw_from(&mut self, seed: Seed) {
+        self.seed = Some(seed);
     }
 
     /// What the server offers.
@@ -176,6 +185,11 @@ impl<T: Transport> Client<T> {
 }
 
 impl<T> Client<T> {
+    /// The generator of a draw: the system's, except in experiments.
+    fn rng(&self, draw: Draw) -> Result<ChaCha20Rng, ClientError> {
+        self.seed.map_or_else(system_rng, |seed| Ok(seed.rng(draw)))
+    }
+
     fn dataset(&self) -> Result<&Dataset, ClientError> {
         self.file.as_ref().ok_or(NO_FILE)?.dataset()
     }
@@ -183,7 +197,7 @@ impl<T> Client<T> {
 
 const NO_FILE: ClientError = ClientError::NotYet("choose a file first");
 
-/// Randomness that protects: for a calibration sample, the split, and noise on gradients.
+/// Randomness that protects.
 pub(crate) fn system_rng() -> Result<ChaCha20Rng, ClientError> {
     ChaCha20Rng::try_from_rng(&mut SysRng).map_err(|_| ClientError::NoRandomness)
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`pipeline`] | `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`, in five lines |
 //! | [`release`] | the secret behind the noise: one release an example, whatever is asked again |
+//! | [`seed`] | predictable randomness, for experiments only |
 //! | [`session`] | the state machine of the protocol; knows no socket |
 //! | [`job`] | upload, train, predict over any transport |
 //! | `exchange` | a run that is taken step by step with the server; `ledger`: what it may ask for |
@@ -39,5 +40,6 @@ mod part;
 pub mod pipeline;
 pub mod preview;
 pub mod release;
+pub mod seed;
 pub mod session;
 pub mod transport;

@@ -81,6 +81,10 @@ pub struct Args {
     )]
     pub sessions_max: u16,
 
+    /// For experiments: fixes the adapters' start, the order of batches and dropout of every run.
+    #[arg(long, env = "CUTLAYER_SEED", value_name = "N", hide_short_help = true)]
+    pub seed: Option<u64>,
+
     /// Write the log as JSON, one object a line.
     #[arg(long, env = "CUTLAYER_JSON_LOGS")]
     pub json_logs: bool,
@@ -168,6 +172,7 @@ mod tests {
         let args = parse(&["--cuts", "0,2", "--device", "cpu"]).unwrap();
         assert_eq!(args.cuts, [0, 2]);
         assert_eq!(args.device, DeviceChoice::Cpu);
+        assert_eq!(args.seed, None); // the system's randomness
         assert!(parse(&["--sessions-max", "0"]).is_err());
         assert!(parse(&["--device", "tpu"]).is_err());
     }

@@ -49,7 +49,7 @@ fn load(args: &Args) -> anyhow::Result<App> {
         &data.artifacts(),
         Limits::default(),
     )?;
-    let trainer = TrainerHandle::spawn(&args.model, args.device, args.export.clone())?;
+    let trainer = TrainerHandle::spawn(&args.model, args.device, args.export.clone(), args.seed)?;
     let hosts = if args.allow_remote {
         Hosts::Any
     } else {

@@ -245,7 +245,8 @@ impl TrainerHandle {
     /// Loads the model onto a device and starts the thread. Blocks while it loads.
     ///
     /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is
-    /// given.
+    /// given. With a `seed` a run's randomness is fixed by it and the job's number; otherwise it is
+    /// the system's.
     ///
     /// # Errors
     ///
@@ -254,9 +255,10 @@ impl TrainerHandle {
         model_dir: &Path,
         choice: DeviceChoice,
         export_dir: Option<PathBuf>,
+        seed: Option<u64>,
     ) -> Result<Self, TrainerError> {
         let device = device::open(choice)?;
-        let worker = worker::Worker::load(model_dir, device.device, export_dir)?;
+        let worker = worker::Worker::load(model_dir, device.device, export_dir, seed)?;
         let trains_dense = worker.trains_dense();
         let (commands, inbox) = sync_mpsc::channel();
         std::thread::Builder::new()

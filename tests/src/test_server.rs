@@ -37,6 +37,8 @@ pub struct Options {
     pub page: Option<PathBuf>,
     /// Where adapters are written.
     pub export: Option<PathBuf>,
+    /// What fixes the randomness of runs.
+    pub seed: Option<u64>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             timeouts,
             page: None,
             export: None,
+            seed: None,
         }
     }
 }
@@ -88,7 +91,8 @@ impl TestServer {
         let data = tempfile::tempdir()?;
         let directory = DataDirectory::open(data.path())?;
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
-        let trainer = TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export)?;
+        let trainer =
+            TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export, options.seed)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shutdown = CancellationToken::new();

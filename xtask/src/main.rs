@@ -13,6 +13,7 @@ mod assets;
 mod bench;
 mod browser;
 mod check;
+mod experiment;
 mod ignored;
 mod page;
 mod report;
@@ -55,6 +56,8 @@ enum Command {
     Check(check::Args),
     /// Measures Cutlayer beside a peer in the same run.
     Bench(bench::Args),
+    /// Runs an experiment and writes its tables and figures; what is there already is not run again.
+    Experiment(experiment::Args),
     /// Builds the browser client and the page, and prints their sizes.
     Wasm,
     /// Brings the models and the demo reviews into the cache and checks their sha256.
@@ -88,6 +91,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Check(args) => check::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Experiment(args) => experiment::run(&workspace, &args),
         Command::Wasm => {
             assets::fetch(&workspace, assets::SAMPLE)?;
             wasm::build(&workspace).map(|_| ExitCode::SUCCESS)

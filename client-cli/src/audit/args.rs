@@ -37,6 +37,16 @@ pub(crate) struct AuditArgs {
     )]
     pub(crate) attacks: Vec<String>,
 
+    /// Column with an attribute of the authors that is to be inferred instead of the label. The
+    /// attacker knows it of the rows that are not attacked.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["public", "recorded"],
+        help_heading = "Audit"
+    )]
+    pub(crate) attribute: Option<String>,
+
     /// Rows that are attacked, drawn at random.
     #[arg(
         long,
@@ -56,10 +66,6 @@ pub(crate) struct AuditArgs {
         help_heading = "Audit"
     )]
     pub(crate) seeds: u32,
-
-    /// Where the attacker's randomness starts; drawn when not given.
-    #[arg(long, value_name = "N", help_heading = "Audit")]
-    pub(crate) seed: Option<u64>,
 
     /// Observations of each text that the averaging attack takes together.
     #[arg(

@@ -1,6 +1,7 @@
 //! `cutlayer audit`: attacks what this client sends, and says what was recovered.
 
 pub(crate) mod args;
+mod attribute;
 mod bars;
 mod document;
 mod report;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use client_wasm::client::audit::{OwnedExample, draw, system_seed};
+use client_wasm::client::audit::{OwnedExample, system_seed};
 use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::options::UploadDtype;
 use shared::audit::attacks::{ATTACKS, named};
@@ -29,6 +30,7 @@ use crate::input::{OwnedFile, check_writable, read_texts};
 use crate::output::{Line, Output};
 use crate::{record, setup};
 use args::AuditArgs;
+use attribute::{Attribute, owned};
 use document::{Document, Shown, date, guarantee, not_covered};
 
 /// Texts that the attacker learns from; more would take longer than it teaches.
@@ -58,6 +60,9 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
     let file = OwnedFile::read_labelled(&args.file, &columns)?;
     let public = args.public.as_deref();
     let public = public.map(|path| read_texts(path, &columns)).transpose()?;
+    let attribute = args.attribute.as_deref();
+    let attribute = attribute.map(|name| Attribute::read(&file, &columns, name));
+    let attribute = attribute.transpose()?;
 
     let ready = Box::pin(setup::client(&common, &file, output)).await?;
     let client = &ready.client;
@@ -65,8 +70,9 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         let texts: Vec<_> = rows.into_iter().map(|row| (row.text, row.pair)).collect();
         client.encode(&texts)
     });
-    let material = Box::pin(Material::gather(client, args, recorded, public)).await?;
-    let seed = args.seed.map_or_else(system_seed, Ok)?;
+    let gathered = Material::gather(client, args, recorded, public, attribute.as_ref());
+    let material = Box::pin(gathered).await?;
+    let seed = common.seed.map_or_else(system_seed, Ok)?;
     let attacked = material.attack(client, args, &chosen, seed, output);
     let outcome = Box::pin(attacked).await?;
 
@@ -202,17 +208,18 @@ impl Material {
         args: &AuditArgs,
         recorded: Option<Recorded>,
         public: Option<Vec<TokenIds>>,
+        attribute: Option<&Attribute>,
     ) -> anyhow::Result<Self> {
         let count = args.examples as usize;
         let (rows, examples, others, sent, dtype) = match recorded {
             None => {
                 let (drawn, others) = client.draw_rows(count)?;
-                let examples = client.private_examples(&drawn).await?;
+                let examples = owned(client, &drawn, attribute).await?;
                 let others = match public {
                     Some(_) => Vec::new(),
                     None => {
                         let others = &others[..others.len().min(PUBLIC_TEXTS_MAX)];
-                        client.private_examples(others).await?
+                        owned(client, others, attribute).await?
                     }
                 };
                 (drawn, examples, others, None, args.dtype)
@@ -221,7 +228,7 @@ impl Material {
                 if recorded.truth.model_id != client.catalogue().model_id {
                     bail!("the run was recorded with another model");
                 }
-                let (drawn, others) = draw(recorded.ids.len(), count)?;
+                let (drawn, others) = client.draw(recorded.ids.len(), count)?;
                 let of = |at: &usize| recorded.examples[recorded.ids[*at] as usize].clone();
                 let examples: Vec<OwnedExample> = drawn.iter().map(of).collect();
                 let others = others.iter().take(PUBLIC_TEXTS_MAX).map(of).collect();

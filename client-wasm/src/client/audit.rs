@@ -19,6 +19,7 @@ use crate::error::ClientError;
 use crate::options::UploadDtype;
 use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
+use crate::seed::Draw;
 
 /// Texts that are released at a time.
 const BATCH: usize = 16;
@@ -84,7 +85,20 @@ impl<T> Client<T> {
     ///
     /// When there is no file.
     pub fn draw_rows(&self, count: usize) -> Result<(Vec<usize>, Vec<usize>), ClientError> {
-        draw(self.dataset()?.examples().len(), count)
+        self.draw(self.dataset()?.examples().len(), count)
+    }
+
+    /// `count` of `total` numbers, drawn at random, and the others; both ascending.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no generator.
+    pub fn draw(
+        &self,
+        total: usize,
+        count: usize,
+    ) -> Result<(Vec<usize>, Vec<usize>), ClientError> {
+        Ok(drawn(total, count, &mut self.rng(Draw::Attacked)?))
     }
 
     /// Rows of the file with what only their owner knows of them: their tokens before and after the
@@ -194,17 +208,12 @@ pub fn system_seed() -> Result<u64, ClientError> {
     Ok(system_rng()?.next_u64())
 }
 
-/// `count` of `total` numbers, drawn at random, and the others; both ascending.
-///
-/// # Errors
-///
-/// When the system has no generator.
-pub fn draw(total: usize, count: usize) -> Result<(Vec<usize>, Vec<usize>), ClientError> {
-    let mut drawn = index::sample(&mut system_rng()?, total, count.min(total)).into_vec();
+fn drawn(total: usize, count: usize, rng: &mut impl Rng) -> (Vec<usize>, Vec<usize>) {
+    let mut drawn = index::sample(rng, total, count.min(total)).into_vec();
     drawn.sort_unstable();
     let others = (0..total).filter(|row| drawn.binary_search(row).is_err());
     let others = others.collect();
-    Ok((drawn, others))
+    (drawn, others)
 }
 
 impl Subject for Audited<'_> {
@@ -353,11 +362,12 @@ mod tests {
 
     #[test]
     fn rows_are_drawn_once_and_the_others_are_left() {
-        let (drawn, others) = draw(10, 4).unwrap();
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        let (drawn, others) = super::drawn(10, 4, &mut rng);
         assert_eq!((drawn.len(), others.len()), (4, 6));
         let mut all = [drawn, others].concat();
         all.sort_unstable();
         assert_eq!(all, (0..10).collect::<Vec<_>>());
-        assert_eq!(draw(3, 9).unwrap().0, [0, 1, 2]);
+        assert_eq!(super::drawn(3, 9, &mut rng).0, [0, 1, 2]);
     }
 }

@@ -11,11 +11,12 @@ use shared::privacy::ranking::Ranking;
 use shared::privacy::{Eta, Protection, ordinary_ids};
 use shared::text::RawText;
 
-use super::{Client, system_rng, text_pair};
+use super::{Client, text_pair};
 use crate::error::ClientError;
 use crate::options::{PROTECTION_DEFAULT, PrivacyOptions, TrainOptions};
 use crate::pipeline::TextPair;
 use crate::preview::Preview;
+use crate::seed::Draw;
 use crate::transport::Transport;
 
 /// Words that are shown as contributing.
@@ -196,7 +197,7 @@ impl<T: Transport> Client<T> {
         match &self.protected.sides {
             Some(sides) if sides.share == share => Ok(sides.clone()),
             _ => {
-                let (train, validation) = self.dataset()?.split(share, &mut system_rng()?);
+                let (train, validation) = self.dataset()?.split(share, &mut self.rng(Draw::Split)?);
                 let sides = Sides {
                     share,
                     train,
@@ -215,7 +216,7 @@ impl<T: Transport> Client<T> {
             let texts: Vec<_> = examples.iter().step_by(stride).map(text_pair).collect();
             let tokens = self.pipeline.tokens(&texts)?;
             let ids: Vec<u32> = tokens.iter().flat_map(ordinary_ids).collect();
-            let mut rng = system_rng()?;
+            let mut rng = self.rng(Draw::Calibration)?;
             let curve = TokenCurve::measure(&self.pipeline.table, &ids, &mut rng).await?;
             self.protected.curve = Some(curve);
         }

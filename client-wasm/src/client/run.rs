@@ -10,13 +10,14 @@ use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
 use shared::text::{Columns, Dataset, RawText, Table};
 
 use super::protection::Sides;
-use super::{Client, system_rng, text_pair};
+use super::{Client, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
 use crate::file::ChosenColumns;
 use crate::job::{Command, Job, Labelled, Plan};
 use crate::options::{Bottom, LABEL_NOISE_MAX, LabelsAt, TrainOptions, UploadDtype};
 use crate::pipeline::TextPair;
+use crate::seed::Draw;
 use crate::transport::Transport;
 
 /// A job whose adapter predicts.
@@ -175,7 +176,7 @@ impl<T: Transport> Client<T> {
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
         let mut order = with_split(&train, &validation);
-        order.shuffle(&mut system_rng()?);
+        order.shuffle(&mut self.rng(Draw::Order)?);
         let examples = labelled(dataset, &order);
         job.upload(&self.pipeline, &examples, commands, on_event)
             .await?;

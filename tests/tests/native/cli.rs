@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::TestServer;
 
-use crate::samples::server;
+use crate::samples::{server, server_with};
 
 /// Longest run of the program.
 const RUN_MAX: Duration = Duration::from_secs(120);
@@ -307,4 +307,35 @@ async fn cli_audits_a_file_and_shows_texts_only_when_asked() {
     let unknown = cutlayer(&server, &["audit", &train, "--attacks", "no-such"], "").await;
     assert_eq!(unknown.status.code(), Some(1));
     server.stop().await.unwrap();
+}
+
+/// Loss of the first step under a seed at both sides: it depends on noise, order and the adapter.
+async fn first_loss(directory: &TempDir, seed: u64) -> f64 {
+    let server = server_with(tests::Options {
+        seed: Some(seed),
+        ..Default::default()
+    })
+    .await;
+    let train = file(directory, "train.csv", 20);
+    let number = seed.to_string();
+    let arguments = [
+        "train", &train, "--json", "--epochs", "1", "--seed", &number,
+    ];
+    let output = cutlayer(&server, &arguments, "").await;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("never for private text"), "{errors}");
+    let lines = lines(&output);
+    server.stop().await.unwrap();
+    of_type(&lines, "step")[0]["loss"].as_f64().unwrap()
+}
+
+/// Breaks when an experiment cannot be repeated: when some draw is still the system's.
+#[tokio::test]
+async fn cli_repeats_a_seeded_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let losses = [7, 7, 8].map(|seed| first_loss(&directory, seed));
+    let [first, again, other] = losses;
+    let (first, again, other) = (first.await, again.await, other.await);
+    assert!((first - again).abs() < 1e-5, "{first} and {again}");
+    assert!((first - other).abs() > 1e-5, "{first} and {other}");
 }
