@@ -60,7 +60,7 @@ fn every_command_shows_the_options_of_privacy() {
         let output = cutlayer(&[command, "-h"]);
         let short = String::from_utf8(output.stdout).unwrap();
         assert!(
-            short.contains("--protection") && !short.contains("--seed"),
+            short.contains("--protection") && !short.contains("--seed "),
             "{short}"
         );
     }

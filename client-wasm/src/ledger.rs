@@ -100,17 +100,16 @@ impl Ledger {
                 return Err(unexpected("an example that it may not ask for now"));
             }
         }
+        if split == Split::Validation && self.measured.len() == self.validation {
+            self.measured.clear();
+            self.validated = Some(step);
+        }
         Ok(())
     }
 
-    /// Whether this batch ends a pass of validation; the next may then begin.
-    pub(crate) fn ends_validation(&mut self) -> bool {
-        let ends = self.measured.len() == self.validation;
-        if ends {
-            self.measured.clear();
-            self.validated = Some(self.step);
-        }
-        ends
+    /// Whether the batch that was entered last ended a pass of validation.
+    pub(crate) fn ends_validation(&self) -> bool {
+        self.measured.is_empty() && self.validated == Some(self.step)
     }
 }
 

@@ -86,7 +86,8 @@ pub(crate) struct Training {
         long,
         value_name = "X",
         default_value_t = TrainOptions::default().label_noise,
-        value_parser = label_noise
+        value_parser = label_noise,
+        allow_negative_numbers = true
     )]
     label_noise: f64,
 }
