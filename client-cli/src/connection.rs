@@ -83,6 +83,7 @@ fn closed() -> ClientError {
 }
 
 /// A frame that cannot be kept is not sent: the record would not be what was sent.
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn not_recorded(error: std::io::Error) -> ClientError {
     ClientError::Option {
         name: "--record",

@@ -349,6 +349,7 @@ fn joined(all: Option<Released>, batch: Released) -> Released {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn released(error: ClientError) -> AuditError {
     AuditError::Release {
         reason: error.to_string(),

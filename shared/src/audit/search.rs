@@ -16,6 +16,7 @@ const TEXTS: usize = 16;
 
 /// What released rows are compared with.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one a search; a box would only hide its size
 pub enum Candidates {
     /// One vector a token, wherever it stands: `vectors` is `[tokens, d_model]`.
     Anywhere {

@@ -80,7 +80,7 @@ fn shown(lines: &[Value]) -> Result<Vec<Vec<Piece>>> {
 }
 
 /// The words of a row, special tokens left out.
-fn spelled<'p>(pieces: &'p [Piece], word: fn(&Piece) -> &String) -> impl Iterator<Item = &'p str> {
+fn spelled(pieces: &[Piece], word: fn(&Piece) -> &String) -> impl Iterator<Item = &str> {
     let ordinary = pieces.iter().filter(|piece| !piece.special);
     ordinary.map(move |piece| word(piece).as_str())
 }

@@ -87,7 +87,7 @@ fn votes(observations: &[&[TokenIds]]) -> Guesses {
                     None => counts.push((token, 1)),
                 }
             }
-            counts.sort_by(|a, b| b.1.cmp(&a.1)); // stable
+            counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count)); // stable
             counts.into_iter().map(|(token, _)| token).collect()
         };
         (0..rows).map(row).collect()

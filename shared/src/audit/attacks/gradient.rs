@@ -108,7 +108,7 @@ impl TrainingStep<'_> {
             let words = search.words(&z[0]);
             let matching = Matching::of(&self.gradients_at(words.clone())?.concat(), &observed)?;
             distance = matching.distance;
-            let slope = self.slope(words, &matching)?;
+            let slope = self.slope(&words, &matching)?;
             let done = iteration as f64 / ITERATIONS as f64;
             descent.step(&mut z, done, |leaves| {
                 let surrogate = (search.words(&leaves[0]) * slope).sum();
@@ -162,7 +162,7 @@ impl TrainingStep<'_> {
     }
 
     /// `(dL/dx at matrices + e v - dL/dx at matrices - e v) / 2e`, `[1, seq, d_model]`.
-    fn slope(&self, words: Tensor<3>, matching: &Matching) -> Result<Tensor<3>, AuditError> {
+    fn slope(&self, words: &Tensor<3>, matching: &Matching) -> Result<Tensor<3>, AuditError> {
         let size = STEP / matching.length.max(f64::MIN_POSITIVE);
         let at = |size: f64| {
             let leaf = words.clone().autodiff().require_grad();
