@@ -127,7 +127,7 @@ fn run_rows(
         return Ok(Vec::new());
     }
     let folders = Folders::locate(workspace, args.quick);
-    prepare_data(experiment, &missing, &folders)?;
+    prepare_data(&missing, &folders)?;
     assets::fetch(workspace, assets::MEASURED)?;
     build(workspace)?;
     let programs = Programs::new(workspace, &folders.csv)?;
@@ -167,15 +167,12 @@ fn chosen(rows: Vec<Row>, only: &[String]) -> Result<Vec<Row>> {
     Ok(rows.into_iter().filter(is_asked).collect())
 }
 
-fn prepare_data(experiment: &Experiment, missing: &[Work], folders: &Folders) -> Result<()> {
+fn prepare_data(missing: &[Work], folders: &Folders) -> Result<()> {
     let sets: BTreeSet<_> = missing.iter().map(|work| work.row.data).collect();
     for set in sets {
         let step = Step::start(format_args!("data: {}", set.title()));
         set.prepare(folders)?;
         step.done("written to the cache");
-    }
-    if experiment.needs_public {
-        data::prepare_public(folders)?;
     }
     Ok(())
 }

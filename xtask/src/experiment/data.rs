@@ -236,17 +236,6 @@ pub(crate) fn attribute_file(attribute: &str) -> String {
     format!("happydb-{attribute}.csv")
 }
 
-/// Public text of an attacker who knows nothing of the data.
-pub(crate) const PUBLIC: &str = "public.csv";
-
-/// Writes the sentences of MRPC's training side as public text.
-///
-/// # Errors
-/// As [`DataSet::prepare`].
-pub(crate) fn prepare_public(folders: &Folders) -> Result<()> {
-    folders.write(PUBLIC, &formats::sentences(&mrpc(folders, "train")?))
-}
-
 /// The synthetic sentences whose spans are looked for.
 pub(crate) const PRESIDIO_TEXTS: &str = "presidio-texts.csv";
 

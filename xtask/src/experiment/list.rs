@@ -21,8 +21,6 @@ pub(crate) struct Experiment {
     pub(crate) about: &'static str,
     /// Its rows, the most important first.
     pub(crate) rows: fn() -> Vec<Row>,
-    /// Whether an attacker's public text is needed.
-    pub(crate) needs_public: bool,
     /// Its tables and figures.
     pub(crate) report: fn(&[Measured]) -> Result<Report>,
 }

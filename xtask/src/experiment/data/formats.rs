@@ -1,6 +1,6 @@
 //! The published formats, each to a [`Sheet`]. Pure: text in, rows out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -47,21 +47,6 @@ pub(super) fn mrpc(text: &str) -> Result<Sheet> {
             .push([first, second, label].map(str::to_owned).to_vec());
     }
     Ok(sheet)
-}
-
-/// The sentences of pairs, each once. The second column is there because a file of one column
-/// would be read as lines.
-pub(super) fn sentences(pairs: &Sheet) -> Sheet {
-    let mut seen = BTreeSet::new();
-    let mut sheet = Sheet::new(&["text", "source"]);
-    for row in &pairs.rows {
-        for text in &row[..2] {
-            if seen.insert(text) {
-                sheet.rows.push(vec![text.clone(), "mrpc".to_owned()]);
-            }
-        }
-    }
-    sheet
 }
 
 /// CSV with a header; the task is `social`, what the authors would not say are the attributes.
@@ -214,14 +199,6 @@ mod tests {
         );
         assert_eq!(sheet.rows.len(), 2);
         assert!(mrpc("header\n1\t2\t3\tonly four").is_err());
-    }
-
-    #[test]
-    fn public_sentences_stand_once() {
-        let pairs = "h\n1\t1\t2\ta b\tc d\n0\t1\t3\ta b\te f\n";
-        let sheet = sentences(&mrpc(pairs).unwrap());
-        let expected = ["a b", "c d", "e f"].map(|text| row(&[text, "mrpc"]));
-        assert_eq!(sheet.rows, expected);
     }
 
     #[test]

@@ -22,7 +22,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             on clear text, with another split: task 0.954, gender 0.669, married 0.727, parenthood \
             0.703, country 0.909.",
     rows,
-    needs_public: false,
     report,
 };
 

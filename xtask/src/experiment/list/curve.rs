@@ -20,13 +20,12 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     about: "How much accuracy does a mechanism cost, and what do attacks still recover? Empirical \
             privacy (EP) is the share of tokens that an attack does not get right; that of a row \
             is the EP of the strongest attack that tried every text, whichever it was. Attacks \
-            that are trained (`eia-learned`, `mask`, `bag`) take long and are run on the first \
+            that are trained (`mask`, `bag`) take long and are run on the first \
             rows of each set only: the EP of the others may be too high. `named` is the share of \
             names and numbers that the strongest attack recovers; `changed` is the share of tokens \
             that the mechanism does not pass on as they are. Where a control failed, the numbers \
             of that attack do not count.",
     rows,
-    needs_public: true,
     report,
 };
 
@@ -41,33 +40,34 @@ const TOP: &str = "top 0.02";
 /// Rows on SST, by what an interrupted run should have.
 const SST: &[Setting] = &[
     (0, "none", "", ""),
-    (0, "token", "0.50", ""),
+    (4, "pool", "0.75", ""),
     (0, "token", "0.75", ""),
-    (0, "suppress", "0.70", ""),
-    (0, "token", "0.50", TOP),
-    (2, "vector", "0.90", ""),
-    (0, "drop", "0.70", ""),
-    (0, "token", "0.40", ""),
-    (0, "token", "0.60", ""),
+    (0, "suppress", "0.75", ""),
+    (0, "drop", "0.75", ""),
+    (5, "pool", "0.98", ""),
+    (0, "token", "0.50", ""),
     (0, "token", "0.75", TOP),
-    (0, "suppress", "0.80", ""),
-    (5, "pool", "0.90", ""),
-    (0, "exponential", "0.75", ""),
-    (4, "vector", "0.90", ""),
+    (0, "token", "0.50", TOP),
+    (3, "vector", "0.50", ""),
+    (4, "pool", "0.90", ""),
+    (0, "exponential", "0.50", ""),
+    (3, "vector", "0.90", ""),
+    (0, "suppress", "0.85", ""),
+    (0, "drop", "0.85", ""),
+    (5, "pool", "0.75", ""),
     (4, "none", "", ""),
+    (0, "token", "0.60", ""),
     (0, "token", "0.60", TOP),
-    (0, "token", "0.40", TOP),
     (0, "token", "0.60", "floor"),
     (0, "token", "0.60", "sigmoid"),
+    (0, "token", "0.40", ""),
+    (0, "token", "0.40", TOP),
     (0, "suppress", "0.60", ""),
-    (0, "drop", "0.80", ""),
     (0, "drop", "0.60", ""),
-    (0, "exponential", "0.50", ""),
-    (5, "pool", "0.75", ""),
-    (2, "vector", "0.50", ""),
-    (4, "vector", "0.50", ""),
+    (0, "exponential", "0.75", ""),
+    (2, "vector", "0.90", ""),
     (4, "vector", "0.90", TOP),
-    (4, "suppress", "0.70", ""),
+    (4, "suppress", "0.75", ""),
 ];
 
 /// Rows on Financial PhraseBank: what SST's say, said of other text and of three classes.
@@ -75,10 +75,11 @@ const PHRASEBANK: &[Setting] = &[
     (0, "none", "", ""),
     (0, "token", "0.50", ""),
     (0, "token", "0.50", TOP),
-    (0, "suppress", "0.70", ""),
-    (0, "drop", "0.70", ""),
+    (4, "pool", "0.75", ""),
+    (0, "suppress", "0.75", ""),
+    (0, "drop", "0.75", ""),
     (0, "token", "0.75", ""),
-    (2, "vector", "0.90", ""),
+    (0, "token", "0.75", TOP),
 ];
 
 fn rows() -> Vec<Row> {

@@ -14,7 +14,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     about: "Do pairs of texts work from the file to the answer? Two thirds of the test pairs are \
             paraphrases: an accuracy of 0.665 is that of always saying so.",
     rows,
-    needs_public: false,
     report,
 };
 

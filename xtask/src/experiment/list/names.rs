@@ -24,7 +24,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             other half is the attackers' text. What they recover of names and numbers is in the \
             second table, which the audit finds by itself (capitals and digits), not by the spans.",
     rows,
-    needs_public: false,
     report,
 };
 
