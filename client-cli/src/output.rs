@@ -131,6 +131,10 @@ impl Output {
                     ));
                 }
             }
+            Event::Reading { done, total } => {
+                let share = f64::from(*done) / f64::from((*total).max(1));
+                self.working("Attacking texts", share);
+            }
             Event::TrainStarted { steps_total } => self.counting("Training", *steps_total),
             Event::Step {
                 step, epoch, loss, ..

@@ -1,7 +1,7 @@
 //! The JavaScript boundary: the page's `Client`. Nothing but translation happens here.
 //!
 //! One thing at a time, in the order asked for: while `train` lasts, only `pause`, `resume`,
-//! `cancel` and `traffic` are answered at once.
+//! `cancel` and `traffic` are answered at once, and while `reading` lasts `stop_reading`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,16 +11,17 @@ use futures_util::lock::Mutex;
 use js_sys::{Error, Function, JSON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shared::privacy::mechanism::{MECHANISMS, MechanismEntry};
+use shared::privacy::mechanism::MECHANISMS;
 use shared::text::RawText;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
 use crate::client::Client as Core;
+use crate::client::reading::Stop;
 use crate::error::ClientError;
 use crate::events::Event;
 use crate::file::ChosenColumns;
 use crate::job::{Command, Traffic};
-use crate::options::{ConnectOptions, PrivacyOptions, TrainOptions};
+use crate::options::{ConnectOptions, PrivacyOptions, ReadingOptions, TrainOptions};
 use crate::release::ReleaseKey;
 use crate::transport::browser::BrowserTransport;
 
@@ -32,6 +33,7 @@ pub struct Client {
     core: Mutex<Core<BrowserTransport>>,
     traffic: Rc<Cell<Traffic>>,
     commands: RefCell<UnboundedSender<Command>>,
+    stop: RefCell<Stop>,
 }
 
 #[wasm_bindgen]
@@ -54,6 +56,7 @@ impl Client {
             traffic: core.traffic(),
             core: Mutex::new(core),
             commands: RefCell::new(commands),
+            stop: RefCell::default(),
         })
     }
 
@@ -88,18 +91,7 @@ impl Client {
 
     /// The table of mechanisms, in the order in which they are offered.
     pub fn mechanisms(&self) -> Result<JsValue, JsValue> {
-        let entry = |entry: &MechanismEntry| {
-            serde_json::json!({
-                "name": entry.name,
-                "title": entry.title,
-                "about": entry.about,
-                "level": entry.level,
-                "guarantee": entry.guarantee,
-                "takes_contribution": entry.takes_contribution,
-                "ranks_tokens": entry.ranks_tokens,
-            })
-        };
-        to_js(&MECHANISMS.iter().map(entry).collect::<Vec<_>>())
+        to_js(&MECHANISMS)
     }
 
     /// Chooses the mechanism and its strength.
@@ -127,6 +119,21 @@ impl Client {
         let (text, pair) = (RawText::new(text), pair.map(RawText::new));
         let core = self.core.lock().await;
         answer(core.preview_text(&text, pair.as_ref()).await)
+    }
+
+    /// What an attacker could read back of the file, by attacks that are tried here.
+    pub async fn reading(&self, options: JsValue) -> Result<JsValue, JsValue> {
+        let options: ReadingOptions = from_js(&options)?;
+        let stop = Stop::default();
+        self.stop.replace(stop.clone()); // before the lock: what waits can be stopped too
+        let core = self.core.lock().await;
+        let on_event = |event| emit(&self.on_event, &event);
+        answer(core.reading(&options, &stop, on_event).await)
+    }
+
+    /// Ends the reading.
+    pub fn stop_reading(&self) {
+        self.stop.borrow().ask();
     }
 
     /// Releases the file and trains; ends when the run does.

@@ -1,9 +1,11 @@
 //! A client as the page and the command line use it: connect, read a file, choose protection, look,
 //! train, predict.
 
+mod attacked;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod audit;
 mod protection;
+pub mod reading;
 mod run;
 
 use std::cell::Cell;

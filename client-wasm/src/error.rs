@@ -1,5 +1,6 @@
 //! What can go wrong at the client, in one sentence each, with a stable name for programs.
 
+use shared::audit::AuditError;
 use shared::model::{DeviceFailed, ModelError};
 use shared::privacy::PrivacyError;
 use shared::protocol::exchange::ExchangeError;
@@ -15,6 +16,9 @@ pub enum ClientError {
     /// The mechanism.
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    /// An attack on what would be released.
+    #[error(transparent)]
+    Audit(AuditError),
     /// The bottom model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -90,7 +94,7 @@ pub enum ClientError {
     )]
     Diverged,
     /// The person stopped the work.
-    #[error("stopped before the upload was complete; nothing was trained")]
+    #[error("stopped before it was complete; nothing was trained")]
     Stopped,
 }
 
@@ -101,6 +105,7 @@ impl ClientError {
             Self::Text(TextError::OneClassOnly { .. }) => "OneClassOnly",
             Self::Text(_) => "Text",
             Self::Privacy(_) => "Privacy",
+            Self::Audit(_) => "Audit",
             Self::Model(_) => "Model",
             Self::Device(_) => "Device",
             Self::Refused(_) => "Refused",
@@ -115,6 +120,18 @@ impl ClientError {
             Self::RepeatedRelease => "RepeatedRelease",
             Self::Diverged => "Diverged",
             Self::Stopped => "Stopped",
+        }
+    }
+}
+
+impl From<AuditError> for ClientError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Device(error) => Self::Device(error),
+            AuditError::Model(error) => Self::Model(error),
+            AuditError::Privacy(error) => Self::Privacy(error),
+            AuditError::Text(error) => Self::Text(error),
+            error => Self::Audit(error),
         }
     }
 }

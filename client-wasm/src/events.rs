@@ -60,6 +60,13 @@ pub enum Event {
         /// Bytes sent in this connection.
         bytes_sent: u64,
     },
+    /// A reading of the file goes on.
+    Reading {
+        /// Parts so far.
+        done: u32,
+        /// Parts in all.
+        total: u32,
+    },
     /// The run has begun.
     TrainStarted {
         /// Optimizer steps in all.

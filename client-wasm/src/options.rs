@@ -87,6 +87,16 @@ impl Default for PrivacyOptions {
 /// The protection level when nobody says otherwise.
 pub const PROTECTION_DEFAULT: f64 = 0.5;
 
+/// What a reading of the file measures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadingOptions {
+    /// Protection levels, each above 0 and below 1. A mechanism without levels is measured once for
+    /// each all the same.
+    pub levels: Vec<f64>,
+    /// Rows that are attacked, at most.
+    pub examples: usize,
+}
+
 /// How contribution becomes noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -97,16 +97,26 @@ impl Pipeline {
         &self,
         texts: &[TextPair<'_>],
     ) -> Result<Vec<PrivateExample>, ClientError> {
-        self.examples_under(&self.key, texts)
+        self.examples_of(&*self.mechanism, texts)
+    }
+
+    /// The same for another mechanism than the one that is set, for the reading.
+    pub(crate) fn examples_of(
+        &self,
+        mechanism: &dyn Mechanism,
+        texts: &[TextPair<'_>],
+    ) -> Result<Vec<PrivateExample>, ClientError> {
+        self.examples_under(&self.key, mechanism, texts)
     }
 
     /// The same under another secret, for the audit.
     pub(crate) fn examples_under(
         &self,
         key: &ReleaseKey,
+        mechanism: &dyn Mechanism,
         texts: &[TextPair<'_>],
     ) -> Result<Vec<PrivateExample>, ClientError> {
-        let parameters = self.mechanism.parameters();
+        let parameters = mechanism.parameters();
         let cut = self.bottom.cut().index();
         texts
             .iter()

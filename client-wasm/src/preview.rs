@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared::model::CutActivations;
 use shared::privacy::change::changes;
-use shared::privacy::{Change, PrivateExample};
+use shared::privacy::{BottomInput, Change, Mechanism, PrivateExample};
 use shared::text::TokenIds;
 
 use crate::error::ClientError;
@@ -65,6 +65,49 @@ pub struct Shares {
     pub removed: f64,
 }
 
+/// What becomes of some texts, for the eyes of their owner.
+pub(crate) struct Seen {
+    /// Each text, and for each of its tokens what the server would take it for.
+    pub(crate) texts: Vec<(TokenIds, Vec<(u32, Change)>)>,
+    /// What the bottom is given of each.
+    pub(crate) inputs: Vec<BottomInput>,
+    /// What leaves, where the activations themselves are perturbed.
+    pub(crate) perturbed: Option<CutActivations>,
+}
+
+/// How many tokens came out in which way; special ones are not counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts([usize; 4]);
+
+impl Counts {
+    pub(crate) fn add(&mut self, seen: &[(u32, Change)]) {
+        for (_, change) in seen {
+            match change {
+                Change::Special => {}
+                Change::Unchanged => self.0[0] += 1,
+                Change::Near => self.0[1] += 1,
+                Change::Far => self.0[2] += 1,
+                Change::Removed => self.0[3] += 1,
+            }
+        }
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn shares(&self) -> Shares {
+        let total = self.total().max(1) as f64;
+        let [unchanged, near, far, removed] = self.0.map(|count| count as f64 / total);
+        Shares {
+            unchanged,
+            near,
+            far,
+            removed,
+        }
+    }
+}
+
 impl Pipeline {
     /// Shows the first `shown` texts as the server would see them, and measures the shares over as
     /// many of `texts` as hold [`SHARES_TOKENS_MAX`] tokens. It is the very release that an upload
@@ -83,57 +126,46 @@ impl Pipeline {
         shown: usize,
     ) -> Result<Preview, ClientError> {
         let mut examples = Vec::new();
-        let mut counts = [0usize; 4];
+        let mut counts = Counts::default();
         for batch in texts.chunks(BATCH) {
-            for (before, seen) in self.seen(batch).await? {
-                for (_, change) in &seen {
-                    match change {
-                        Change::Special => {}
-                        Change::Unchanged => counts[0] += 1,
-                        Change::Near => counts[1] += 1,
-                        Change::Far => counts[2] += 1,
-                        Change::Removed => counts[3] += 1,
-                    }
-                }
+            for (before, seen) in self.seen(&*self.mechanism, batch).await?.texts {
+                counts.add(&seen);
                 if examples.len() < shown {
                     examples.push(self.example(&before, &seen)?);
                 }
             }
-            if counts.iter().sum::<usize>() >= SHARES_TOKENS_MAX && examples.len() >= shown {
+            if counts.total() >= SHARES_TOKENS_MAX && examples.len() >= shown {
                 break;
             }
         }
-        let total = counts.iter().sum::<usize>();
-        let share = |count: usize| count as f64 / total.max(1) as f64;
-        let [unchanged, near, far, removed] = counts.map(share);
         Ok(Preview {
             examples,
-            shares: Shares {
-                unchanged,
-                near,
-                far,
-                removed,
-            },
-            tokens_counted: total,
+            shares: counts.shares(),
+            tokens_counted: counts.total(),
         })
     }
 
-    /// Each text, and for each of its tokens what the server would take it for.
-    async fn seen(
+    /// What a mechanism would make of some texts. Nothing of it is released.
+    pub(crate) async fn seen(
         &self,
+        mechanism: &dyn Mechanism,
         texts: &[TextPair<'_>],
-    ) -> Result<Vec<(TokenIds, Vec<(u32, Change)>)>, ClientError> {
-        let mut examples = self.examples(texts)?;
-        if self.mechanism.perturbs_activations() {
-            return self.seen_activations(examples).await;
+    ) -> Result<Seen, ClientError> {
+        let mut examples = self.examples_of(mechanism, texts)?;
+        if mechanism.perturbs_activations() {
+            return self.seen_activations(mechanism, examples).await;
         }
-        let inputs = self.mechanism.privatize(&mut examples).await?;
+        let inputs = mechanism.privatize(&mut examples).await?;
         let mut seen = Vec::with_capacity(inputs.len());
-        for (example, input) in examples.into_iter().zip(inputs) {
-            let changes = changes(&self.table, &example.tokens, &input, self.blank()).await?;
+        for (example, input) in examples.into_iter().zip(&inputs) {
+            let changes = changes(&self.table, &example.tokens, input, self.blank()).await?;
             seen.push((example.tokens, changes));
         }
-        Ok(seen)
+        Ok(Seen {
+            texts: seen,
+            inputs,
+            perturbed: None,
+        })
     }
 
     /// What stands where nothing came out.
@@ -143,11 +175,12 @@ impl Pipeline {
 
     async fn seen_activations(
         &self,
+        mechanism: &dyn Mechanism,
         mut examples: Vec<PrivateExample>,
-    ) -> Result<Vec<(TokenIds, Vec<(u32, Change)>)>, ClientError> {
-        let inputs = self.mechanism.privatize(&mut examples).await?;
+    ) -> Result<Seen, ClientError> {
+        let inputs = mechanism.privatize(&mut examples).await?;
         let clean = self.bottom(&inputs).await?;
-        let noisy = self.mechanism.perturb(clean.clone(), &mut examples);
+        let noisy = mechanism.perturb(clean.clone(), &mut examples);
         let nearest = if noisy.seq_lengths() == clean.seq_lengths() {
             nearest_rows(&noisy, &clean)
         } else {
@@ -170,7 +203,11 @@ impl Pipeline {
             let seen = seen.collect();
             (example.tokens, seen)
         };
-        Ok(examples.into_iter().map(seen).collect())
+        Ok(Seen {
+            texts: examples.into_iter().map(seen).collect(),
+            inputs,
+            perturbed: Some(noisy),
+        })
     }
 
     fn example(

@@ -7,14 +7,14 @@
 //! | [`model`] | the transformer, split at a cut | both |
 //! | [`adapter`] | what is trained and how: LoRA, loss, optimizer; PEFT files | server; client where it trains |
 //! | [`protocol`] | messages, frames, limits | both |
-//! | [`audit`] | attacks on what was released, and their scores | client only (feature `client`, not in a browser) |
+//! | [`audit`] | attacks on what was released, and their scores | client only (feature `client`); in a browser a part of it |
 //! | [`metrics`] | loss, accuracy, macro-F1, confusion matrix, which adapter is best | both |
 //!
 //! The promise is in the types: `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`; only the last has a
 //! way to the wire.
 
 pub mod adapter;
-#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+#[cfg(feature = "client")]
 pub mod audit;
 pub mod metrics;
 pub mod model;

@@ -1,25 +1,21 @@
 //! The client under audit: what `shared::audit` attacks, and what an attacker can copy of it.
 
-use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use sha2::{Digest, Sha256};
-use shared::audit::named::named_positions;
-use shared::audit::{
-    AuditError, Knowledge, NoiseLaw, Pending, Released, Simulator, Subject, TokenEta,
-};
+use shared::audit::{AuditError, Knowledge, NoiseLaw, Pending, Released, Simulator, Subject};
 use shared::model::TopModel;
 use shared::privacy::none::NoMechanism;
-use shared::privacy::{BottomInput, Eta, Mechanism, PrivateExample, mechanism};
+use shared::privacy::{BottomInput, Mechanism, PrivateExample};
 use shared::protocol::tensor::ActivationDtype;
-use shared::text::{Example, RawText, TokenIds};
+use shared::text::{RawText, TokenIds};
 
-use super::{Client, system_rng, text_pair};
+use super::attacked::{attackers_examples, law, named, training_text};
+use super::{Client, system_rng};
 use crate::error::ClientError;
 use crate::options::UploadDtype;
 use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
-use crate::seed::Draw;
 
 /// Texts that are released at a time.
 const BATCH: usize = 16;
@@ -61,10 +57,10 @@ impl<T> Client<T> {
         dtype: UploadDtype,
     ) -> Result<Audited<'_>, ClientError> {
         let examples = self.dataset()?.examples();
-        let simulator = |protects| PipelineSimulator {
+        let simulator = |mechanism| PipelineSimulator {
             pipeline: &self.pipeline,
             dtype: dtype.into(),
-            protects,
+            mechanism,
         };
         let texts = rows
             .iter()
@@ -74,31 +70,9 @@ impl<T> Client<T> {
             pipeline: &self.pipeline,
             texts: texts.collect(),
             recorded,
-            defended: simulator(true),
-            undefended: simulator(false),
+            defended: simulator(&*self.pipeline.mechanism),
+            undefended: simulator(&NoMechanism),
         })
-    }
-
-    /// Some rows of the file, drawn at random, and the others.
-    ///
-    /// # Errors
-    ///
-    /// When there is no file.
-    pub fn draw_rows(&self, count: usize) -> Result<(Vec<usize>, Vec<usize>), ClientError> {
-        self.draw(self.dataset()?.examples().len(), count)
-    }
-
-    /// `count` of `total` numbers, drawn at random, and the others; both ascending.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no generator.
-    pub fn draw(
-        &self,
-        total: usize,
-        count: usize,
-    ) -> Result<(Vec<usize>, Vec<usize>), ClientError> {
-        Ok(drawn(total, count, &mut self.rng(Draw::Attacked)?))
     }
 
     /// Rows of the file with what only their owner knows of them: their tokens before and after the
@@ -116,13 +90,9 @@ impl<T> Client<T> {
             let mut released = self.pipeline.examples(&texts)?;
             let inputs = self.pipeline.mechanism.privatize(&mut released).await?;
             for ((example, released), input) in rows.iter().zip(&released).zip(&inputs) {
-                let ids = &released.tokens;
-                let texts = [Some(&example.text), example.pair.as_ref()];
-                let texts: Vec<&str> = texts.into_iter().flatten().map(RawText::expose).collect();
-                let pieces = self.pipeline.tokenizer.pieces(ids);
                 private.push(OwnedExample {
-                    named: named_positions(&texts, ids, &pieces),
-                    tokens: ids.clone(),
+                    named: named(&self.pipeline, example, &released.tokens).0,
+                    tokens: released.tokens.clone(),
                     sanitized: sanitized(input).cloned(),
                     label: example.label,
                 });
@@ -190,12 +160,7 @@ impl<T> Client<T> {
 
     /// The law of the noise of what this client releases.
     pub fn noise(&self) -> NoiseLaw {
-        law(&self.pipeline)
-    }
-
-    /// Tokens that no text consists of.
-    pub fn special_ids(&self) -> Vec<u32> {
-        self.pipeline.tokenizer.special_ids()
+        law(&self.pipeline, &*self.pipeline.mechanism)
     }
 }
 
@@ -208,14 +173,6 @@ pub fn system_seed() -> Result<u64, ClientError> {
     Ok(system_rng()?.next_u64())
 }
 
-fn drawn(total: usize, count: usize, rng: &mut impl Rng) -> (Vec<usize>, Vec<usize>) {
-    let mut drawn = index::sample(rng, total, count.min(total)).into_vec();
-    drawn.sort_unstable();
-    let others = (0..total).filter(|row| drawn.binary_search(row).is_err());
-    let others = others.collect();
-    (drawn, others)
-}
-
 impl Subject for Audited<'_> {
     fn observe(&self, secret: u64) -> Pending<'_, Released> {
         Box::pin(async move {
@@ -225,14 +182,16 @@ impl Subject for Audited<'_> {
             let key = ReleaseKey::from_bytes(Sha256::digest(secret.to_le_bytes()).into());
             let mut all: Option<Released> = None;
             for texts in self.texts.chunks(BATCH) {
-                let examples = self.pipeline.examples_under(&key, texts);
+                let examples = self
+                    .pipeline
+                    .examples_under(&key, &*self.pipeline.mechanism, texts);
                 let batch = self
                     .defended
                     .batch(&mut examples.map_err(released)?)
                     .await?;
                 all = Some(joined(all, batch));
             }
-            all.ok_or(AuditError::NotApplicable { reason: NO_TEXT })
+            all.ok_or(NO_TEXT)
         })
     }
 
@@ -245,25 +204,23 @@ impl Subject for Audited<'_> {
     }
 }
 
-const NO_TEXT: &str = "there is no text to release";
+const NO_TEXT: AuditError = AuditError::NotApplicable {
+    reason: "there is no text to release",
+};
 
 /// A pipeline with generators of the attacker's own, as it protects or without its mechanism.
 #[derive(Debug)]
 struct PipelineSimulator<'a> {
     pipeline: &'a Pipeline,
     dtype: ActivationDtype,
-    protects: bool,
+    mechanism: &'a dyn Mechanism,
 }
 
 impl PipelineSimulator<'_> {
     async fn batch(&self, examples: &mut [PrivateExample]) -> Result<Released, AuditError> {
-        let mechanism: &dyn Mechanism = match self.protects {
-            true => &*self.pipeline.mechanism,
-            false => &NoMechanism,
-        };
-        let inputs = mechanism.privatize(examples).await?;
+        let inputs = self.mechanism.privatize(examples).await?;
         let clean = self.pipeline.bottom(&inputs).await.map_err(released)?;
-        let activations = mechanism.perturb(clean, examples);
+        let activations = self.mechanism.perturb(clean, examples);
         let sanitized = inputs
             .iter()
             .map(|input| sanitized(input).cloned())
@@ -280,57 +237,20 @@ impl Simulator for PipelineSimulator<'_> {
             let mut seeds = ChaCha20Rng::seed_from_u64(seed);
             let mut all: Option<Released> = None;
             for texts in tokens.chunks(BATCH) {
-                let own = |ids: &TokenIds| PrivateExample {
-                    tokens: ids.clone(),
-                    class: None,
-                    rng: ChaCha20Rng::from_rng(&mut seeds),
-                };
-                let mut texts: Vec<_> = texts.iter().map(own).collect();
+                let mut texts = attackers_examples(texts, &mut seeds);
                 let batch = self.batch(&mut texts).await?;
                 all = Some(joined(all, batch));
             }
-            all.ok_or(AuditError::NotApplicable { reason: NO_TEXT })
+            all.ok_or(NO_TEXT)
         })
     }
 
     fn noise(&self) -> NoiseLaw {
-        match self.protects {
-            true => law(self.pipeline),
-            false => NoiseLaw::None,
-        }
+        law(self.pipeline, self.mechanism)
     }
 
     fn keeps_positions(&self) -> bool {
-        !self.protects || self.pipeline.mechanism.keeps_positions()
-    }
-}
-
-/// The law of a pipeline's mechanism, in numbers.
-fn law(pipeline: &Pipeline) -> NoiseLaw {
-    let of = |eta: &mechanism::TokenEta| match &eta.contribution {
-        None => TokenEta::Same(eta.eta.get()),
-        Some(_) => {
-            let ids = (0..pipeline.table.vocab_size()).filter_map(|id| u32::try_from(id).ok());
-            let eta = |id| eta.of(id, None).map_or(f64::INFINITY, Eta::get);
-            TokenEta::PerToken(ids.map(eta).collect())
-        }
-    };
-    match pipeline.mechanism.noise() {
-        mechanism::NoiseLaw::None => NoiseLaw::None,
-        mechanism::NoiseLaw::Embedding(eta) => NoiseLaw::Embedding { eta: of(&eta) },
-        mechanism::NoiseLaw::Cut { eta, norm_max } => NoiseLaw::Cut {
-            eta: of(&eta),
-            norm_max,
-        },
-        mechanism::NoiseLaw::Other => NoiseLaw::Other,
-    }
-}
-
-/// A row as an upload would release it for training.
-fn training_text(example: &Example) -> TextPair<'_> {
-    TextPair {
-        class: Some(example.label),
-        ..text_pair(example)
+        self.mechanism.keeps_positions()
     }
 }
 
@@ -353,22 +273,5 @@ fn joined(all: Option<Released>, batch: Released) -> Released {
 fn released(error: ClientError) -> AuditError {
     AuditError::Release {
         reason: error.to_string(),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_drawn_once_and_the_others_are_left() {
-        let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let (drawn, others) = super::drawn(10, 4, &mut rng);
-        assert_eq!((drawn.len(), others.len()), (4, 6));
-        let mut all = [drawn, others].concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..10).collect::<Vec<_>>());
-        assert_eq!(super::drawn(3, 9, &mut rng).0, [0, 1, 2]);
     }
 }

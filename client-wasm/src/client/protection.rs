@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use shared::privacy::calibration::TokenCurve;
 use shared::privacy::contribution::{CAVEAT, Contribution, ContributionTable, LABEL_CAVEAT};
-use shared::privacy::mechanism::{Material, MechanismEntry, Strength, entry};
+use shared::privacy::mechanism::{Material, MechanismEntry, Prepared, Strength, entry};
 use shared::privacy::ranking::Ranking;
 use shared::privacy::{Eta, Protection, ordinary_ids};
 use shared::text::RawText;
@@ -31,7 +31,8 @@ const RANKED_ROWS: usize = 512;
 /// Everything of a file that its protection is computed from. None of it is ever sent.
 #[derive(Debug, Default)]
 pub(super) struct Protected {
-    options: Option<PrivacyOptions>,
+    /// As they were chosen last.
+    pub(super) options: Option<PrivacyOptions>,
     curve: Option<TokenCurve>,
     sides: Option<Sides>,
     words: Option<Words>,
@@ -42,6 +43,12 @@ pub(super) struct Protected {
 struct Words {
     contribution: Rc<ContributionTable>,
     ranking: Ranking,
+}
+
+/// A mechanism that is set up and not yet chosen.
+pub(super) struct Ready {
+    pub(super) prepared: Prepared,
+    contribution: Option<Rc<Contribution>>,
 }
 
 /// Which rows train and which validate.
@@ -103,47 +110,29 @@ impl<T: Transport> Client<T> {
         options: &PrivacyOptions,
     ) -> Result<PrivacyReport, ClientError> {
         let entry = entry(&options.mechanism)?;
-        let reading = options.contribution.reading();
-        if reading.is_some() && !entry.takes_contribution {
+        let reads = options.contribution.reading().is_some();
+        if reads && !entry.takes_contribution {
             return Err(ClientError::Option {
                 name: "contribution",
                 problem: format!("the mechanism {} does not use it", entry.name),
             });
         }
-        let strength = strength(options)?;
+        strength(options)?; // what cannot be is refused before anything is measured
         self.calibrate().await?;
-        if entry.ranks_tokens || reading.is_some() {
+        if entry.ranks_tokens || reads {
             self.rank().await?;
         }
-        let Protected { curve, words, .. } = &self.protected;
-        let curve = curve.as_ref().ok_or(super::NO_FILE)?;
-        let contribution = match (reading, words) {
-            (Some(reading), Some(words)) => {
-                let policy = options.contribution.policy();
-                let table = Rc::clone(&words.contribution);
-                Some(Rc::new(Contribution::new(table, reading, policy)?))
-            }
-            _ => None,
-        };
-        let material = Material {
-            bottom: &self.pipeline.bottom,
-            table: &self.pipeline.table,
-            curve,
-            contribution: contribution.as_ref(),
-            ranking: words.as_ref().map(|words| &words.ranking),
-            mask_id: self.pipeline.tokenizer.mask_id(),
-        };
-        let prepared = (entry.prepare)(&material, strength).await?;
+        let ready = self.prepare(options).await?;
         let report = PrivacyReport {
             mechanism: entry.name,
-            eta: prepared.eta.map(Eta::get),
-            protection: prepared.level,
-            sentence: prepared.sentence,
+            eta: ready.prepared.eta.map(Eta::get),
+            protection: ready.prepared.level,
+            sentence: ready.prepared.sentence,
             guarantee: entry.guarantee,
             caveats: caveats(entry, options),
-            contributing: self.contributing(entry, contribution.as_deref())?,
+            contributing: self.contributing(entry, ready.contribution.as_deref())?,
         };
-        self.pipeline.set_mechanism(prepared.mechanism);
+        self.pipeline.set_mechanism(ready.prepared.mechanism);
         self.protected.options = Some(options.clone());
         self.trained = None;
         Ok(report)
@@ -287,6 +276,42 @@ impl<T: Transport> Client<T> {
             None => words.ranking.top(CONTRIBUTING_SHOWN),
         };
         Ok(top.into_iter().map(word).collect())
+    }
+}
+
+impl<T> Client<T> {
+    /// Sets a mechanism up without choosing it, from what is known of the file: its curve, and the
+    /// words that matter where the mechanism looks at them.
+    ///
+    /// # Errors
+    ///
+    /// When a parameter is out of range, or what it needs has not been measured.
+    pub(super) async fn prepare(&self, options: &PrivacyOptions) -> Result<Ready, ClientError> {
+        let entry = entry(&options.mechanism)?;
+        let Protected { curve, words, .. } = &self.protected;
+        let curve = curve.as_ref().ok_or(super::NO_FILE)?;
+        let reading = options.contribution.reading();
+        let contribution = match (reading, words) {
+            (Some(reading), Some(words)) => {
+                let policy = options.contribution.policy();
+                let table = Rc::clone(&words.contribution);
+                Some(Rc::new(Contribution::new(table, reading, policy)?))
+            }
+            _ => None,
+        };
+        let material = Material {
+            bottom: &self.pipeline.bottom,
+            table: &self.pipeline.table,
+            curve,
+            contribution: contribution.as_ref(),
+            ranking: words.as_ref().map(|words| &words.ranking),
+            mask_id: self.pipeline.tokenizer.mask_id(),
+        };
+        let prepared = (entry.prepare)(&material, strength(options)?).await?;
+        Ok(Ready {
+            prepared,
+            contribution,
+        })
     }
 }
 

@@ -106,7 +106,7 @@ impl Transport for BrowserTransport {
     }
 
     async fn breathe(&mut self) {
-        sleep(0).await;
+        super::breathe().await;
     }
 }
 

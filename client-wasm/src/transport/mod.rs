@@ -35,6 +35,14 @@ pub trait Transport {
     async fn breathe(&mut self);
 }
 
+/// Lets other tasks of this thread run: in a browser its event loop, where a person's "stop" waits.
+pub(crate) async fn breathe() {
+    #[cfg(target_arch = "wasm32")]
+    crate::browser::sleep(0).await;
+    #[cfg(not(target_arch = "wasm32"))]
+    tokio::task::yield_now().await;
+}
+
 /// The path of the session's endpoint.
 pub const SESSION_PATH: &str = "/v1/session";
 

@@ -75,6 +75,6 @@ impl Transport for NativeTransport {
     }
 
     async fn breathe(&mut self) {
-        tokio::task::yield_now().await;
+        super::breathe().await;
     }
 }

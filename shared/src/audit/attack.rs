@@ -1,7 +1,9 @@
 //! What an attacker has, sees and says.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use super::released::Released;
 use crate::model::{BottomModel, DeviceFailed, ModelError, TopModel};
@@ -15,6 +17,21 @@ pub const TOP: usize = 5;
 
 /// What an attack or a simulator will have computed.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, AuditError>> + 'a>>;
+
+/// A place between two pieces of work where whoever drives an attack may do something else first, or
+/// give it up: pending once. An executor that knows nothing of this goes on at once.
+pub async fn pause() {
+    let mut has_paused = false;
+    poll_fn(|context| {
+        if has_paused {
+            return Poll::Ready(());
+        }
+        has_paused = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// Eta of each token. Contributing tokens may have more.
 #[derive(Debug, Clone, PartialEq)]

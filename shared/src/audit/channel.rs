@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::{Int, Tensor, TensorData};
-use rayon::prelude::*;
 
-use super::attack::{Attacker, AuditError, TokenEta};
+use super::attack::{Attacker, AuditError, TokenEta, pause};
+use super::parallel::*;
 use super::prior::Unigrams;
 use super::search::{Best, Scored, read};
 use super::statistics::normal_tail;
@@ -90,6 +90,7 @@ pub async fn by_law(
             })
             .collect();
         originals.extend(outputs.iter().copied().zip(ranked));
+        pause().await;
     }
     Ok(originals)
 }
@@ -267,6 +268,7 @@ impl Table {
                     .sum::<f64>()
             }));
             (attacker.progress)(sums.len() as f64 / tokens.len() as f64);
+            pause().await;
         }
         Ok(sums)
     }

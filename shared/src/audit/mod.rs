@@ -10,9 +10,14 @@
 //! | [`score`], [`classes`] | guesses against the truth |
 //! | [`side`], [`claim`] | what lengths tell; whether the guarantee is kept |
 //! | [`thresholds`], [`controls`] | when a number counts: fixed before any run |
+//! | `parallel` | rayon's iterators, or one after the other where there are no threads |
 //! | [`run`](mod@run), [`report`] | all of it, and what comes out |
 //! | [`recorded`], [`named`] | traffic that was kept; names and numbers in a text |
 //! | [`statistics`] | intervals and tails |
+//!
+//! A browser holds the part that a reading of a person's own data needs (`client-wasm`,
+//! `client/reading.rs`): the attacks that learn nothing, and their scores. There are no threads there,
+//! and every attack that is compiled in is downloaded by every visitor.
 //!
 //! An attack never sees the [`Truth`]: only the scorer does. Source: method.md, section 4. Nothing
 //! here sends anything, and nothing here draws its own randomness: seeds come in.
@@ -20,27 +25,41 @@
 pub mod attack;
 pub mod attacks;
 pub mod channel;
-pub mod claim;
 pub mod classes;
-mod client_claim;
-pub mod controls;
-mod learned;
 pub mod named;
+mod parallel;
 pub mod prior;
-pub mod recorded;
 pub mod released;
-pub mod report;
-pub mod run;
 pub mod score;
 pub mod search;
-pub mod side;
 pub mod statistics;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod claim;
+#[cfg(not(target_arch = "wasm32"))]
+mod client_claim;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod controls;
+#[cfg(not(target_arch = "wasm32"))]
+mod learned;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod recorded;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod report;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod run;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod side;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod thresholds;
 
 pub use attack::{
     Attack, Attacker, AuditError, Guesses, NoiseLaw, Pending, Simulator, TOP, TokenEta, Truth,
 };
+#[cfg(not(target_arch = "wasm32"))]
 pub use attacks::ATTACKS;
 pub use released::Released;
+#[cfg(not(target_arch = "wasm32"))]
 pub use report::AuditReport;
+#[cfg(not(target_arch = "wasm32"))]
 pub use run::{Knowledge, Plan, Subject, Watch};

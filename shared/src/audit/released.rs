@@ -41,6 +41,18 @@ impl Released {
         }
     }
 
+    /// An observation of which only the tokens are looked at: of a frozen bottom that is given
+    /// sanitized tokens the activations are a function of them, and tell nothing more. It has no
+    /// rows, so that an attack on activations finds no example.
+    pub fn of_tokens(sanitized: Vec<TokenIds>, d_model: usize) -> Self {
+        let none = CutActivations {
+            values: Vec::new(),
+            seq_lengths: Vec::new(),
+            d_model,
+        };
+        Self::new(none).with_sanitized(Some(sanitized))
+    }
+
     /// Adds the tokens that the bottom was given.
     #[must_use]
     pub fn with_sanitized(self, sanitized: Option<Vec<TokenIds>>) -> Self {
@@ -145,6 +157,15 @@ pub(super) mod tests {
         assert_eq!(turned, released(&[2, 1], &[3., 4., 5., 6., 1., 2.]));
         assert_eq!(all.select(&[0]).join(all.select(&[1])), all);
         assert_eq!(all.select(&[7]).len(), 0);
+    }
+
+    #[test]
+    fn tokens_alone_are_joined_and_have_no_rows() {
+        let text = |id| TokenIds::new(vec![id], vec![0], vec![false]).unwrap();
+        let both =
+            Released::of_tokens(vec![text(5)], 2).join(Released::of_tokens(vec![text(6)], 2));
+        assert_eq!(both, Released::of_tokens(vec![text(5), text(6)], 2));
+        assert_eq!(both.examples().count(), 0);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The best candidates of every released row, without a matrix of all pairs in memory.
 
 use burn::tensor::{Tensor, TensorData};
-use rayon::prelude::*;
 
-use super::attack::{Attacker, AuditError};
+use super::attack::{Attacker, AuditError, pause};
+use super::parallel::*;
 use super::released::Released;
 use crate::model::{BottomModel, CutActivations, DeviceFailed, TokenBatch};
 use crate::text::TokenIds;
@@ -176,6 +176,7 @@ async fn anywhere(
                 }
             });
         (attacker.progress)(((done + 1) * block) as f64 / total as f64);
+        pause().await;
     }
     Ok(lists)
 }
@@ -235,6 +236,7 @@ async fn by_position(
                 });
             done += tokens.len();
             (attacker.progress)(done as f64 / total as f64);
+            pause().await;
         }
     }
     Ok(lists)
@@ -314,6 +316,7 @@ pub async fn centroids(attacker: &Attacker<'_>) -> Result<Candidates, AuditError
     let mut counts = vec![0u32; config.vocab_size];
     for texts in attacker.public.chunks(TEXTS) {
         let activations = clean(attacker.bottom, texts).await?;
+        pause().await;
         let ids = texts.iter().flat_map(|text| text.ids());
         for (id, row) in ids.zip(activations.values().chunks_exact(config.d_model)) {
             let at = *id as usize;

@@ -58,6 +58,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         all.",
     takes_contribution: false,
     ranks_tokens: true,
+    why: "",
     prepare: |material, strength| Box::pin(std::future::ready(prepare(material, strength))),
 };
 

@@ -121,6 +121,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         of word embeddings. Words that come out unchanged are not hidden.",
     takes_contribution: true,
     ranks_tokens: false,
+    why: "",
     prepare: |material, strength| Box::pin(prepare(material, strength)),
 };
 

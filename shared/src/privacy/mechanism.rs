@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use rand_chacha::ChaCha20Rng;
+use serde::Serialize;
 
 use super::calibration::TokenCurve;
 use super::contribution::Contribution;
@@ -268,8 +269,8 @@ pub struct Prepared {
     pub sentence: String,
 }
 
-/// A line of the table.
-#[derive(Debug)]
+/// A line of the table. Serialized it is what the page offers.
+#[derive(Debug, Serialize)]
 pub struct MechanismEntry {
     /// As it is chosen.
     pub name: &'static str,
@@ -285,7 +286,10 @@ pub struct MechanismEntry {
     pub takes_contribution: bool,
     /// Whether it ranks the tokens by the training rows.
     pub ranks_tokens: bool,
+    /// For people: why it stands where it stands; empty for all but the recommended one.
+    pub why: &'static str,
     /// Sets it up.
+    #[serde(skip)]
     pub prepare: for<'a> fn(&'a Material<'a>, Strength) -> Step<'a, Prepared>,
 }
 
@@ -326,6 +330,8 @@ mod tests {
                     .all(|other| other.name != entry.name)
             );
             assert!(!entry.guarantee.is_empty() && !entry.about.is_empty());
+            // The recommended one says why it is, and no other does.
+            assert_eq!(entry.why.is_empty(), at > 0, "{}", entry.name);
         }
         assert_eq!(entry("token").unwrap().name, "token");
         assert!(entry("tokens").is_err());

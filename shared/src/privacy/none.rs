@@ -31,6 +31,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
     guarantee: "None. Whoever has the bottom of the model can read the text.",
     takes_contribution: false,
     ranks_tokens: false,
+    why: "",
     prepare: |_, _| {
         Box::pin(std::future::ready(Ok(Prepared {
             mechanism: Rc::new(NoMechanism),

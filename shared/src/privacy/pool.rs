@@ -78,6 +78,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         written, and only the audit tells how well.",
     takes_contribution: false,
     ranks_tokens: false,
+    why: "",
     prepare: |_, strength| Box::pin(std::future::ready(prepare(strength))),
 };
 

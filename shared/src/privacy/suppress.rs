@@ -85,6 +85,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         Kept words are not protected at all, and a blank can be guessed from its neighbours.",
     takes_contribution: false,
     ranks_tokens: true,
+    why: "",
     prepare: |material, strength| Box::pin(std::future::ready(prepare(material, strength))),
 };
 

@@ -101,6 +101,8 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         of them was written. Words that come out unchanged are not hidden.",
     takes_contribution: true,
     ranks_tokens: false,
+    why: "It stands first because it promises something for every word, and whatever the server \
+        computes, it learns no more of your texts than the replaced words.",
     prepare: |material, strength| Box::pin(std::future::ready(prepare(material, strength))),
 };
 

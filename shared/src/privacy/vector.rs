@@ -88,6 +88,7 @@ pub(super) const ENTRY: MechanismEntry = MechanismEntry {
         so the promise for a word is weaker.",
     takes_contribution: true,
     ranks_tokens: false,
+    why: "",
     prepare: |material, strength| -> Step<'_, Prepared> { Box::pin(prepare(material, strength)) },
 };
 

@@ -8,6 +8,7 @@ mod gpu;
 mod hostile;
 mod peft;
 mod pipeline;
+mod reading;
 mod reference;
 mod samples;
 mod server_http;

@@ -9,9 +9,14 @@ use crate::text::TokenIds;
 #[derive(Debug)]
 pub(super) struct AsIs;
 
-/// What the sanitized tokens say by themselves.
-pub(super) fn guesses(sanitized: &[TokenIds]) -> Guesses {
-    let rows = |tokens: &TokenIds| tokens.ids().iter().map(|token| vec![*token]).collect();
+/// What the sanitized tokens say by themselves. A special token is no guess of a word, and would
+/// take the place of one in a bag.
+fn guesses(sanitized: &[TokenIds]) -> Guesses {
+    let row = |(token, special): (&u32, &bool)| match special {
+        true => Vec::new(),
+        false => vec![*token],
+    };
+    let rows = |tokens: &TokenIds| tokens.ids().iter().zip(tokens.special()).map(row).collect();
     Guesses::Rows(sanitized.iter().map(rows).collect())
 }
 
@@ -33,5 +38,22 @@ impl Attack for AsIs {
         let none = AuditError::NotApplicable { reason };
         let guesses = observed.sanitized.as_deref().map(guesses).ok_or(none);
         Box::pin(std::future::ready(guesses))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::audit::score::score;
+    use crate::audit::score::tests::{text, truth};
+
+    /// Of 5 6 7 the words 5 and 6 are left; of 8 9 both.
+    #[test]
+    fn what_is_left_out_is_lost_and_nothing_else() {
+        let before = [text(&[5, 6, 7]), text(&[8, 9])];
+        let guesses = guesses(&[text(&[5, 6]), text(&[8, 9])]);
+        let scores = score(&guesses, &truth(&before, false)).unwrap();
+        assert_eq!(scores.bag_recall, Some(4.0 / 5.0));
     }
 }
