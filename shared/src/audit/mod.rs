@@ -11,7 +11,9 @@
 //! | [`side`], [`claim`] | what lengths tell; whether the guarantee is kept |
 //! | [`thresholds`], [`controls`] | when a number counts: fixed before any run |
 //! | [`run`](mod@run), [`report`] | all of it, and what comes out |
-//! | [`recorded`], [`named`] | traffic that was kept; names and numbers in a text |
+//! | [`recorded`], [`transcript`] | traffic that was kept: uploads; steps that a client took part in |
+//! | [`labels`], [`pattern`] | what the steps tell of labels; what they tell by zeros and sizes |
+//! | [`named`] | names and numbers in a text |
 //! | [`statistics`] | intervals and tails |
 //!
 //! An attack never sees the [`Truth`]: only the scorer does. Source: method.md, section 4. Nothing
@@ -24,8 +26,10 @@ pub mod claim;
 pub mod classes;
 mod client_claim;
 pub mod controls;
+pub mod labels;
 mod learned;
 pub mod named;
+pub mod pattern;
 pub mod prior;
 pub mod recorded;
 pub mod released;
@@ -36,6 +40,7 @@ pub mod search;
 pub mod side;
 pub mod statistics;
 pub mod thresholds;
+pub mod transcript;
 
 pub use attack::{
     Attack, Attacker, AuditError, Guesses, NoiseLaw, Pending, Simulator, TOP, TokenEta, Truth,
