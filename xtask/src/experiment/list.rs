@@ -2,6 +2,7 @@
 
 mod attributes;
 mod curve;
+mod labels;
 mod mrpc;
 mod names;
 
@@ -41,6 +42,7 @@ pub(crate) const EXPERIMENTS: &[&Experiment] = &[
     &curve::EXPERIMENT,
     &attributes::EXPERIMENT,
     &names::EXPERIMENT,
+    &labels::EXPERIMENT,
     &mrpc::EXPERIMENT,
 ];
 
