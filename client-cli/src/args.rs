@@ -105,7 +105,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, help_heading = "After training")]
     pub(crate) interactive: bool,
 
-    /// Keep what is sent in this directory, and beside it the PRIVATE truth, for `cutlayer audit --recorded`.
+    /// Keep what is sent and received in this directory, and beside it the PRIVATE truth, for `cutlayer audit --recorded`.
     #[arg(long, value_name = "DIR", help_heading = "Audit")]
     pub(crate) record: Option<PathBuf>,
 }

@@ -21,7 +21,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `http(s)://host:port`; a recorder keeps every frame that is sent.
+    /// Connects to `http(s)://host:port`; a recorder keeps every frame.
     ///
     /// # Errors
     ///
@@ -82,19 +82,19 @@ fn closed() -> ClientError {
     ClientError::Disconnected { reason }
 }
 
-/// A frame that cannot be kept is not sent: the record would not be what was sent.
+/// A frame that cannot be kept is not sent, nor used: the record would not be what travelled.
 #[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
 fn not_recorded(error: std::io::Error) -> ClientError {
     ClientError::Option {
         name: "--record",
-        problem: format!("what is sent could not be written down: {error}"),
+        problem: format!("what travels could not be written down: {error}"),
     }
 }
 
 impl Transport for Connection {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
         if let Some(recorder) = &mut self.recorder {
-            recorder.keep(&frame).map_err(not_recorded)?;
+            recorder.keep_sent(&frame).map_err(not_recorded)?;
         }
         let outgoing = self.outgoing.as_ref().ok_or_else(closed)?;
         if outgoing.send(frame).await.is_ok() {
@@ -108,7 +108,15 @@ impl Transport for Connection {
     }
 
     async fn receive(&mut self) -> Result<Vec<u8>, ClientError> {
-        self.incoming.recv().await.unwrap_or_else(|| Err(closed()))
+        let frame = self
+            .incoming
+            .recv()
+            .await
+            .unwrap_or_else(|| Err(closed()))?;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.keep_received(&frame).map_err(not_recorded)?;
+        }
+        Ok(frame)
     }
 
     async fn close(&mut self) {

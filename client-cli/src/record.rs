@@ -1,4 +1,5 @@
-//! `--record`: what was really sent, frame by frame, and beside it the private truth, for an audit.
+//! `--record`: what was really sent and received, frame by frame, and beside it the private truth, for
+//! an audit.
 //!
 //! Both stay on this machine. The truth is as private as the file itself.
 
@@ -15,14 +16,17 @@ use shared::text::{TextError, TokenIds};
 /// Where the truth lies in the directory.
 const TRUTH: &str = "private-truth.json";
 
-/// Ending of a frame's file.
-const FRAME: &str = "frame";
+/// Ending of the file of a frame that was sent.
+const SENT: &str = "frame";
+
+/// Ending of the file of a frame that was received.
+const RECEIVED: &str = "received";
 
 /// Written into the truth, for whoever finds it.
 const WARNING: &str = "PRIVATE: holds the tokens of every text. Never give it away; delete it when \
                        the audit is done.";
 
-/// Writes every frame that is sent to a file of its own.
+/// Writes every frame to a file of its own; they are counted in both directions together.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     directory: PathBuf,
@@ -53,13 +57,26 @@ impl Recorder {
         })
     }
 
-    /// Keeps one frame.
+    /// Keeps a frame that is about to be sent.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
-    pub(crate) fn keep(&mut self, frame: &[u8]) -> std::io::Result<()> {
-        let path = self.directory.join(format!("{:06}.{FRAME}", self.next));
+    pub(crate) fn keep_sent(&mut self, frame: &[u8]) -> std::io::Result<()> {
+        self.keep(frame, SENT)
+    }
+
+    /// Keeps a frame that has come.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn keep_received(&mut self, frame: &[u8]) -> std::io::Result<()> {
+        self.keep(frame, RECEIVED)
+    }
+
+    fn keep(&mut self, frame: &[u8], ending: &str) -> std::io::Result<()> {
+        let path = self.directory.join(format!("{:06}.{ending}", self.next));
         self.next += 1;
         private_file(&path)?.write_all(frame)
     }
@@ -176,12 +193,24 @@ pub(crate) fn write_truth(
     serde_json::to_writer(&mut file, &truth).with_context(named)
 }
 
-/// Reads a recorded run: how it released, what, and the frames in their order.
+/// A recorded run.
+pub(crate) struct Recording {
+    /// How it released.
+    pub(crate) truth: Truth,
+    /// What, by example id.
+    pub(crate) examples: Vec<OwnedExample>,
+    /// The client's frames, in their order.
+    pub(crate) sent: Vec<Vec<u8>>,
+    /// The server's frames, in their order.
+    pub(crate) received: Vec<Vec<u8>>,
+}
+
+/// Reads a recorded run.
 ///
 /// # Errors
 ///
 /// When something is missing or damaged.
-pub(crate) fn read(directory: &Path) -> anyhow::Result<(Truth, Vec<OwnedExample>, Vec<Vec<u8>>)> {
+pub(crate) fn read(directory: &Path) -> anyhow::Result<Recording> {
     let path = directory.join(TRUTH);
     let bytes = fs::read(&path).with_context(|| {
         let path = path.display();
@@ -191,16 +220,25 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<(Truth, Vec<OwnedExample>
         .map_err(|_| anyhow::anyhow!("{} is damaged", path.display()))?;
     let examples = truth.examples.iter().map(RecordedExample::private);
     let examples = examples.collect::<anyhow::Result<Vec<_>>>()?;
-    let mut frames = Vec::new();
+    Ok(Recording {
+        truth,
+        examples,
+        sent: frames(directory, SENT)?,
+        received: frames(directory, RECEIVED)?,
+    })
+}
+
+fn frames(directory: &Path, wanted: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == FRAME) {
-            frames.push(path);
+        if path.extension().is_some_and(|ending| ending == wanted) {
+            paths.push(path);
         }
     }
-    frames.sort();
-    let frames: Result<Vec<_>, _> = frames.iter().map(fs::read).collect();
-    Ok((truth, examples, frames?))
+    paths.sort();
+    let frames: Result<Vec<_>, _> = paths.iter().map(fs::read).collect();
+    Ok(frames?)
 }
 
 fn private_file(path: &Path) -> std::io::Result<fs::File> {
@@ -234,9 +272,9 @@ mod tests {
     fn a_recorded_run_is_read_back_and_private() {
         let path = directory("run");
         let mut recorder = Recorder::new(&path).unwrap();
-        for frame in [&[1u8, 2][..], &[3]] {
-            recorder.keep(frame).unwrap();
-        }
+        recorder.keep_sent(&[1, 2]).unwrap();
+        recorder.keep_received(&[4]).unwrap();
+        recorder.keep_sent(&[3]).unwrap();
         let tokens = TokenIds::new(vec![5, 6], vec![0, 0], vec![true, false]).unwrap();
         let example = OwnedExample {
             sanitized: Some(tokens.keeping(&[0]).unwrap()), // also where words are left out
@@ -254,10 +292,11 @@ mod tests {
             dtype: UploadDtype::F16,
         };
         write_truth(&path, release, std::slice::from_ref(&example)).unwrap();
-        let (truth, examples, frames) = read(&path).unwrap();
-        assert_eq!((truth.cut, truth.privacy.eta), (1, Some(70.0)));
-        assert_eq!(examples, [example]);
-        assert_eq!(frames, [vec![1, 2], vec![3]]);
+        let run = read(&path).unwrap();
+        assert_eq!((run.truth.cut, run.truth.privacy.eta), (1, Some(70.0)));
+        assert_eq!(run.examples, [example]);
+        assert_eq!(run.sent, [vec![1, 2], vec![3]]);
+        assert_eq!(run.received, [vec![4]]);
         #[cfg(unix)]
         for entry in fs::read_dir(&path).unwrap() {
             use std::os::unix::fs::PermissionsExt;

@@ -69,12 +69,12 @@ pub(crate) struct Trained {
 }
 
 impl Trained {
-    /// Trains on a file and prints how well it went; `record` keeps what was sent.
+    /// Trains on a file and prints how well it went; `record` keeps what travels.
     ///
     /// # Errors
     ///
-    /// When the file cannot be used, the server refuses, the connection ends, or what was sent
-    /// cannot be kept.
+    /// When the file cannot be used, the server refuses, the connection ends, or what
+    /// travels cannot be kept.
     pub(crate) async fn new(
         common: &Common,
         training: &Training,

@@ -20,6 +20,7 @@ use crate::error::ClientError;
 use crate::events::{Event, ProgressStage};
 use crate::exchange::{Exchange, KeptExamples, Reply, TrainedHere};
 use crate::pipeline::{Pipeline, TextPair};
+use crate::seed::Seed;
 use crate::session::Session;
 use crate::transport::Transport;
 use shared::privacy::BottomInput;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub settings: TrainSettings,
     /// Strength of the noise on gradients that tell of labels; 0 for none.
     pub label_noise: f64,
+    /// Stands for the system's randomness, in experiments only.
+    pub seed: Option<Seed>,
 }
 
 /// Bytes and frames of a connection.

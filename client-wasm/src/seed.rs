@@ -24,6 +24,12 @@ pub(crate) enum Draw {
     Order,
     /// Which rows an audit attacks.
     Attacked,
+    /// The first values of what is trained here.
+    Start,
+    /// Dropout of the adapter in the bottom.
+    Dropout,
+    /// The noise on gradients that tell of labels.
+    LabelNoise,
 }
 
 impl Seed {
@@ -44,6 +50,9 @@ impl Seed {
             Draw::Split => "split",
             Draw::Order => "order",
             Draw::Attacked => "attacked",
+            Draw::Start => "start",
+            Draw::Dropout => "dropout",
+            Draw::LabelNoise => "label noise",
         }))
     }
 
@@ -82,5 +91,7 @@ mod tests {
         assert_ne!(draw(1, Draw::Split), draw(1, Draw::Order));
         assert_ne!(draw(1, Draw::Order), draw(1, Draw::Calibration));
         assert_ne!(draw(1, Draw::Order), draw(1, Draw::Attacked));
+        assert_ne!(draw(1, Draw::Start), draw(1, Draw::Dropout));
+        assert_ne!(draw(1, Draw::Start), draw(1, Draw::LabelNoise));
     }
 }

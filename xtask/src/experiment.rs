@@ -6,7 +6,7 @@
 //! | [`row`], [`measure`], [`work`] | a row; what is measured of it; in which order |
 //! | [`data`] | data sets as CSV files in the cache |
 //! | [`programs`] | the daemon and the client, as anybody would run them |
-//! | [`audit`], [`names`] | what is read out of their output |
+//! | [`audit`], [`labels`], [`names`] | what is read out of their output |
 //! | [`record`] | finished rows on disk |
 //! | [`statistics`], [`report`], [`figure`] | from records to what is read |
 //! | [`machine`] | what it was measured on |
@@ -14,6 +14,7 @@
 mod audit;
 mod data;
 mod figure;
+mod labels;
 mod list;
 mod machine;
 mod measure;

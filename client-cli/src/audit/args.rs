@@ -27,8 +27,8 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "DIR", help_heading = "Audit")]
     pub(crate) model: Option<PathBuf>,
 
-    /// Attacks to run, separated by commas; all when not given. `avg`, `side` and `claim` are the
-    /// checks that are no attacks on single texts.
+    /// Attacks to run, separated by commas; all when not given. `avg`, `side`, `claim` and
+    /// `labels` (of a recorded run with labels at the client) are no attacks on single texts.
     #[arg(
         long,
         value_name = "NAMES",
@@ -86,7 +86,8 @@ pub(crate) struct AuditArgs {
     )]
     pub(crate) dtype: UploadDtype,
 
-    /// Attack what `cutlayer train FILE --record DIR` has really sent.
+    /// Attack what `cutlayer train FILE --record DIR` has really sent. Where it trained with `--labels
+    /// client`, labels are attacked too, epoch by epoch.
     #[arg(
         long,
         value_name = "DIR",

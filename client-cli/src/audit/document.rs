@@ -5,6 +5,8 @@ use serde::Serialize;
 use shared::audit::report::AuditReport;
 use shared::audit::{NoiseLaw, thresholds};
 
+use super::recorded::Recorded;
+
 /// An audit with what it was made of.
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
@@ -64,13 +66,14 @@ pub(super) fn guarantee(law: &NoiseLaw, other: &'static str) -> &'static str {
 }
 
 /// What no audit of this kind measures, and what this one left out.
-pub(super) fn not_covered(report: &AuditReport, recorded: bool) -> Vec<&'static str> {
+pub(super) fn not_covered(report: &AuditReport, recorded: Option<&Recorded>) -> Vec<&'static str> {
     let mut list = vec![
         "Attacks that are not in the table. A stronger attacker, with more public text, a larger \
          model or more time, may recover more than what is measured here.",
         "Attributes of the authors (sex, age, health, origin), which can show in many words and in \
          style, unless an attack in the table names them.",
-        "Labels, which travel openly; the time and the size of each frame.",
+        labels_not_covered(report, recorded),
+        "The time and the size of each frame.",
         "Several sessions over the same texts: each draws noise of its own, and what they reveal \
          adds up.",
         "A server that does not follow the protocol, or that serves a model made to reveal text.",
@@ -84,13 +87,30 @@ pub(super) fn not_covered(report: &AuditReport, recorded: bool) -> Vec<&'static 
     if report.claim.is_empty() {
         list.push("The guarantee itself was not checked in this run.");
     }
-    if recorded {
+    if recorded.is_some() {
         list.push("Other noise than that of the recorded run: seeds vary the attacker only.");
     }
     if report.examples < thresholds::EXAMPLES_MIN {
         list.push("Too few rows were attacked for these numbers to mean much.");
     }
     list
+}
+
+fn labels_not_covered(report: &AuditReport, recorded: Option<&Recorded>) -> &'static str {
+    let kept = recorded.is_some_and(Recorded::kept_labels);
+    match (kept, report.labels.labels.is_empty()) {
+        (true, false) => {
+            "Labels, to somebody who takes what several epochs told together: noise on gradients is \
+             new in each, and averages out. Labels of the validation examples."
+        }
+        (true, true) => {
+            "Labels: they stayed here, and what gradients tell of them was not looked at."
+        }
+        (false, _) => {
+            "Labels. They travel openly unless they are kept here; what a run that keeps them tells \
+             can be recorded and attacked."
+        }
+    }
 }
 
 /// Year, month and day of a number of days since 1970. Source: Howard Hinnant, chrono-compatible

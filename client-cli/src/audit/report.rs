@@ -9,8 +9,8 @@ use shared::audit::score::Scores;
 use shared::audit::statistics::Interval;
 use shared::audit::thresholds;
 
-use super::bars;
 use super::document::{Document, Shown};
+use super::{bars, checks, labels};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -29,7 +29,8 @@ pub(super) fn html(document: &Document, shown: &[Shown]) -> String {
     page += &attacks(&document.report);
     page += &recovered(&document.report);
     page += &controls(&document.report);
-    page += &checks(&document.report);
+    page += &labels::html(&document.report.labels);
+    page += &checks::html(&document.report);
     page += &list("What this audit does not cover", &document.not_covered);
     page += &texts(shown);
     page += "<div class=\"signature\"><div>Date, name</div><div>Signature</div></div>\n";
@@ -69,7 +70,7 @@ fn interval(value: Option<Interval>) -> String {
     }
 }
 
-fn verdict(passed: bool) -> &'static str {
+pub(super) fn verdict(passed: bool) -> &'static str {
     match passed {
         true => "<span class=\"good\">PASS</span>",
         false => "<span class=\"bad\">FAIL</span>",
@@ -308,7 +309,7 @@ fn controls(report: &AuditReport) -> String {
     out
 }
 
-fn control_row(id: &str, control: &Control) -> String {
+pub(super) fn control_row(id: &str, control: &Control) -> String {
     let sense = if control.at_least {
         "at least"
     } else {
@@ -322,64 +323,6 @@ fn control_row(id: &str, control: &Control) -> String {
         percent(control.bound),
         verdict(control.passed)
     )
-}
-
-fn checks(report: &AuditReport) -> String {
-    let mut out = String::new();
-    if !report.claim.is_empty() {
-        out += "<h2>Is the promise kept?</h2>\n<p>Counted from many releases of the same words, \
-                with limits that are wrong in one of 200 cases. What was found must not exceed what \
-                the promise allows.</p>\n<div class=\"scroll\"><table>\n<thead><tr>\
-                <th scope=\"col\">Check</th><th scope=\"col\" class=\"n\">Found, at least</th>\
-                <th scope=\"col\" class=\"n\">Allowed</th><th scope=\"col\" class=\"n\">Draws</th>\
-                <th scope=\"col\">Verdict</th></tr></thead>\n<tbody>\n";
-        for check in &report.claim {
-            let _ = writeln!(
-                out,
-                "<tr><th scope=\"row\">{}</th><td class=\"n\">{:.3}</td><td class=\"n\">{:.3}</td>\
-                 <td class=\"n\">{}</td><td>{}</td></tr>",
-                escaped(&check.what),
-                check.found,
-                check.allowed,
-                check.draws,
-                verdict(check.passed)
-            );
-        }
-        out += "</tbody></table></div>\n";
-    }
-    if let Some(averaging) = &report.averaging {
-        let _ = writeln!(
-            out,
-            "<h2>Several observations of one text</h2>\n<p>From one observation an averaging \
-             attack recovers {}. From {} observations of the same release, which is all that this \
-             client ever gives within a session, {}. Under fresh noise each time it would be \
-             {}.</p>",
-            percent(averaging.single),
-            averaging.observations,
-            percent(averaging.one_release),
-            percent(averaging.fresh_noise)
-        );
-    }
-    if let Some(side) = &report.side {
-        let found = match side.p_value < thresholds::SIDE_P_MAX {
-            true => "more than chance explains",
-            false => "no more than chance explains",
-        };
-        let _ = writeln!(
-            out,
-            "<h2>What lengths tell</h2>\n<p>No mechanism hides how long a text is. Of {} texts, {} \
-             have a length that no other has ({} lengths occur). A length tells {:.3} bits of the \
-             class, of {:.3}; shuffled classes give {:.3}: {found} (p = {:.3}).</p>",
-            side.examples,
-            percent(side.unique_by_length),
-            side.lengths,
-            side.information_bits,
-            side.class_bits,
-            side.information_bits_by_chance,
-            side.p_value
-        );
-    }
-    out
 }
 
 fn list(title: &str, points: &[&str]) -> String {

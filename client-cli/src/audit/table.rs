@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use shared::audit::labels::LabelControl;
 use shared::audit::report::AuditReport;
 use shared::audit::score::Scores;
 use shared::audit::statistics::Interval;
 
 use super::document::Document;
+use super::labels;
 
 /// What a person reads after the run.
 pub(super) fn table(document: &Document) -> String {
@@ -33,6 +35,7 @@ pub(super) fn table(document: &Document) -> String {
             attack.seconds
         );
     }
+    out += &labels::text(&report.labels);
     out += &conclusions(report);
     out += &failures(report);
     out
@@ -103,6 +106,28 @@ fn failures(report: &AuditReport) -> String {
                 "FAIL avg: {}: {}",
                 control.name,
                 share(Some(control.value))
+            );
+        }
+    }
+    for LabelControl { evidence, control } in &report.labels.label_controls {
+        all += 1;
+        if !control.passed {
+            let _ = writeln!(
+                out,
+                "FAIL labels, {}: {}: {}",
+                evidence.name(),
+                control.name,
+                share(Some(control.value))
+            );
+        }
+    }
+    if let Some(pattern) = &report.pattern {
+        all += 1;
+        if !pattern.passed {
+            let _ = writeln!(
+                out,
+                "FAIL pattern: {} zero rows, {} foreign rows, {} odd batches",
+                pattern.zero_rows, pattern.foreign_rows, pattern.odd_batches
             );
         }
     }

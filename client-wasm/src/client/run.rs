@@ -139,6 +139,7 @@ impl<T: Transport> Client<T> {
         let plan = Plan {
             settings: options.settings(&trained.class_counts),
             label_noise: options.label_noise,
+            seed: self.seed,
         };
         let run = trained
             .job

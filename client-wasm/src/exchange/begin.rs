@@ -2,7 +2,6 @@
 
 use burn::tensor::Device;
 use rand::SeedableRng;
-use rand::rngs::SysRng;
 use rand_chacha::ChaCha8Rng;
 use shared::adapter::{Adapter, LoraConfig};
 use shared::protocol::message::{BottomTraining, LabelPlace};
@@ -18,6 +17,7 @@ use crate::head::TaskHead;
 use crate::job::Plan;
 use crate::label_defence::LabelDefence;
 use crate::pipeline::Pipeline;
+use crate::seed::Draw;
 use crate::session::Session;
 
 impl Exchange {
@@ -43,8 +43,8 @@ impl Exchange {
             name: "adapter",
             problem: error.to_string(),
         })?;
-        let mut rng =
-            ChaCha8Rng::try_from_rng(&mut SysRng).map_err(|_| ClientError::NoRandomness)?;
+        let own_rng = |draw: Draw| plan.seed.map_or_else(system_rng, |seed| Ok(seed.rng(draw)));
+        let mut rng = ChaCha8Rng::from_rng(&mut own_rng(Draw::Start)?);
         let n_classes = hello.n_classes as usize;
         let head = match hello.labels {
             LabelPlace::Server => None,
@@ -54,7 +54,13 @@ impl Exchange {
                 let first = Adapter::init_head(&lora, model, dense, n_classes, &mut rng, &device);
                 Some(HeadSide {
                     head: TaskHead::new(&first, model, settings),
-                    defence: defence(plan.label_noise, n_classes, model.d_model)?,
+                    defence: match plan.label_noise {
+                        strength if strength > 0.0 => {
+                            let rng = own_rng(Draw::LabelNoise)?;
+                            Some(LabelDefence::new(strength, n_classes, model.d_model, rng))
+                        }
+                        _ => None,
+                    },
                     n_classes,
                 })
             }
@@ -70,21 +76,10 @@ impl Exchange {
                 Some(BottomAdapter::new(first, settings))
             }
         };
-        let run = Self::new(settings.clone(), kept, dtype, system_rng()?, head, bottom);
+        let rng = own_rng(Draw::Dropout)?;
+        let run = Self::new(settings.clone(), kept, dtype, rng, head, bottom);
         Ok(Some(run))
     }
-}
-
-fn defence(
-    strength: f64,
-    n_classes: usize,
-    d_model: usize,
-) -> Result<Option<LabelDefence>, ClientError> {
-    if strength <= 0.0 {
-        return Ok(None);
-    }
-    let rng = system_rng()?;
-    Ok(Some(LabelDefence::new(strength, n_classes, d_model, rng)))
 }
 
 /// Holds the largest batch that the server may ask for against one frame.

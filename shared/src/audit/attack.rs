@@ -225,6 +225,12 @@ pub enum AuditError {
         /// How many came.
         actual: usize,
     },
+    /// Recorded frames are not those of one run.
+    #[error("the recorded frames do not belong together: {what}")]
+    Recording {
+        /// What does not fit.
+        what: &'static str,
+    },
     /// The compute device failed.
     #[error(transparent)]
     Device(#[from] DeviceFailed),

@@ -12,7 +12,9 @@
 //! | [`thresholds`], [`controls`] | when a number counts: fixed before any run |
 //! | `parallel` | rayon's iterators, or one after the other where there are no threads |
 //! | [`run`](mod@run), [`report`] | all of it, and what comes out |
-//! | [`recorded`], [`named`] | traffic that was kept; names and numbers in a text |
+//! | [`recorded`], [`transcript`] | traffic that was kept: uploads; steps that a client took part in |
+//! | [`labels`], [`pattern`] | what the steps tell of labels; what they tell by zeros and sizes |
+//! | [`named`] | names and numbers in a text |
 //! | [`statistics`] | intervals and tails |
 //!
 //! A browser holds the part that a reading of a person's own data needs (`client-wasm`,
@@ -41,7 +43,11 @@ mod client_claim;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod controls;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod labels;
+#[cfg(not(target_arch = "wasm32"))]
 mod learned;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod pattern;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod recorded;
 #[cfg(not(target_arch = "wasm32"))]
@@ -52,6 +58,8 @@ pub mod run;
 pub mod side;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod thresholds;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod transcript;
 
 pub use attack::{
     Attack, Attacker, AuditError, Guesses, NoiseLaw, Pending, Simulator, TOP, TokenEta, Truth,

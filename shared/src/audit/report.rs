@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::attack::Attack;
 use super::claim::ClaimCheck;
+use super::labels::LabelsReport;
+use super::pattern::PatternReport;
 use super::score::Scores;
 use super::side::SideReport;
 use super::statistics::Interval;
@@ -34,15 +37,38 @@ pub struct AuditReport {
     pub side: Option<SideReport>,
     /// Whether the guarantee is kept; empty where nothing is claimed or nothing was checked.
     pub claim: Vec<ClaimCheck>,
+    /// What the steps of a recorded run with labels at the client tell of labels.
+    #[serde(flatten)]
+    pub labels: LabelsReport,
+    /// Zeros and sizes in the steps of a recorded run whose bottom was trained.
+    pub pattern: Option<PatternReport>,
 }
 
 impl AuditReport {
+    /// A report in which there was nothing to attack.
+    pub fn not_attacked(attacks: &[&'static dyn Attack], reason: &str) -> Self {
+        let not_run = |attack: &&'static dyn Attack| AttackReport {
+            id: attack.id(),
+            about: attack.about(),
+            not_run: Some(reason.to_owned()),
+            ..AttackReport::default()
+        };
+        Self {
+            attacks: attacks.iter().map(not_run).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Whether every control and check passed.
     pub fn passed(&self) -> bool {
         let controls = self.attacks.iter().flat_map(|attack| &attack.controls);
         let averaging = self.averaging.iter().map(|averaging| &averaging.control);
-        controls.chain(averaging).all(|control| control.passed)
+        let labels = self.labels.label_controls.iter();
+        let labels = labels.map(|control| &control.control);
+        let mut controls = controls.chain(averaging).chain(labels);
+        controls.all(|control| control.passed)
             && self.claim.iter().all(|check| check.passed)
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.passed)
     }
 }
 

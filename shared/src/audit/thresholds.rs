@@ -42,3 +42,17 @@ pub const SIDE_P_MAX: f64 = 0.05;
 
 /// Fewer examples than this make no report worth signing.
 pub const EXAMPLES_MIN: usize = 10;
+
+/// With shuffled labels no AUC may lie further from 0.5 than this many deviations by chance. A
+/// normal deviate does in one of 150,000 cases, and a report tests some 20 AUCs.
+pub const SHUFFLED_LABELS_DEVIATIONS_MAX: f64 = 4.5;
+
+/// Length of the leak that is added to every vector in the control "injected leak", over the root
+/// mean square length of the vectors.
+pub const LABEL_LEAK_LENGTH: f64 = 3.0;
+
+/// AUC that every method which looks at directions must reach on that leak.
+pub const LABEL_LEAK_AUC_MIN: f64 = 0.95;
+
+/// AUC from which on a label counts as known to the server.
+pub const LABELS_KNOWN_AUC_MIN: f64 = 0.9;

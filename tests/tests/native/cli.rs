@@ -1,5 +1,7 @@
 //! The built program `cutlayer` against a real daemon, on the small random model.
 
+mod labels;
+
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod curve;
+mod labels;
 mod mrpc;
 mod names;
 
@@ -39,6 +40,7 @@ pub(crate) const EXPERIMENTS: &[&Experiment] = &[
     &curve::EXPERIMENT,
     &attributes::EXPERIMENT,
     &names::EXPERIMENT,
+    &labels::EXPERIMENT,
     &mrpc::EXPERIMENT,
 ];
 

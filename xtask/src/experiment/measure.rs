@@ -1,12 +1,14 @@
 //! What can be measured of a row, with which commands, and where its numbers stand in the output.
 
+use std::fs;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::data::{self, DataSet, Folders, PRESIDIO_TEXTS, PRESIDIO_VALUES};
+use super::data::{self, DataSet, Folders, PRESIDIO_TEXTS, PRESIDIO_VALUES, SST_SHORT};
 use super::programs::{Programs, Server};
 use super::row::Row;
-use super::{audit, names};
+use super::{audit, labels, names};
 
 /// Something to measure of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(crate) enum Measure {
     Attribute(&'static str),
     /// The shares of names, numbers and addresses that are still there.
     Names,
+    /// Accuracy with the labels at the client under this noise, and what the run told of them.
+    Labels(&'static str),
 }
 
 impl Measure {
@@ -35,6 +39,7 @@ impl Measure {
             Self::TrainedAttacks => "trained_attacks",
             Self::Attribute(attribute) => attribute,
             Self::Names => "names",
+            Self::Labels(_) => "labels",
         }
     }
 
@@ -85,6 +90,16 @@ impl Measure {
                     format!("preview {PRESIDIO_TEXTS} {rows} {common} {options}"),
                 ]
             }
+            Self::Labels(noise) => {
+                let training = training(quick);
+                let kept = format!("--labels client --label-noise {noise} --record {RECORD}");
+                // Cut and privacy are in the recording.
+                let attack = "--attacks labels --examples 20 --seeds 1";
+                vec![
+                    format!("train {SST_SHORT} --test {test} {common} {training} {options} {kept}"),
+                    format!("audit {SST_SHORT} --recorded {RECORD} {attack} {common}"),
+                ]
+            }
         }
     }
 
@@ -99,10 +114,13 @@ impl Measure {
         server: &Server,
         folders: &Folders,
     ) -> Result<Value> {
+        forget_recording(folders)?;
         let outputs = commands
             .iter()
             .map(|command| programs.client(server, command));
-        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let outputs = outputs.collect::<Result<Vec<_>>>();
+        forget_recording(folders)?;
+        let outputs = outputs?;
         let no_output = "A measure has no command: report it.";
         let lines = outputs.last().context(no_output)?;
         match self {
@@ -113,8 +131,26 @@ impl Measure {
                 let values = outputs.first().context(no_output)?;
                 names::survivors(values, lines, &data::spans(folders)?)
             }
+            Self::Labels(_) => {
+                let trained = accuracy(outputs.first().context(no_output)?)?;
+                labels::results(trained, lines)
+            }
         }
     }
+}
+
+/// Where a run is recorded, in the folder of the CSV files.
+const RECORD: &str = "recorded";
+
+/// Removes the recording of a run that is over, or was cut off: it holds the texts' tokens, and no run
+/// is recorded over another.
+fn forget_recording(folders: &Folders) -> Result<()> {
+    let directory = folders.csv.join(RECORD);
+    if !directory.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(&directory)
+        .with_context(|| format!("{} cannot be removed: remove it.", directory.display()))
 }
 
 /// What every start of `cutlayer` is given.
@@ -130,7 +166,8 @@ fn common(data: DataSet, seed: u64) -> String {
     )
 }
 
-/// As in the reference runs, but for a twentieth of the rows, by which the best adapter is chosen.
+/// As in the reference runs, but that a twentieth of the rows validates: the server takes no run
+/// without, and the adapter of the best epoch is kept.
 fn training(quick: bool) -> String {
     let epochs = if quick { 1 } else { 3 };
     format!(
@@ -197,6 +234,20 @@ mod tests {
         let command = &Measure::Accuracy.commands(&pairs, 1, true)[0];
         assert!(command.contains("--text-column text1 --pair-column text2 --label-column label"));
         assert!(command.contains("--epochs 1"));
+    }
+
+    /// Breaks when the audit attacks another run than the one that was just trained, or when options
+    /// are given that a recording fixes.
+    #[test]
+    fn labels_are_attacked_in_the_run_that_was_recorded() {
+        let row = Row::new(DataSet::Sst, (0, "none", "", ""), &[]);
+        let commands = Measure::Labels("4").commands(&row, 2, false);
+        assert!(commands[0].starts_with("train sst-short.csv --test sst-test.csv"));
+        assert!(commands[0].ends_with("--labels client --label-noise 4 --record recorded"));
+        assert!(
+            commands[1].starts_with("audit sst-short.csv --recorded recorded --attacks labels")
+        );
+        assert!(commands[1].contains("--seed 2") && !commands[1].contains("--mechanism"));
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Attack for LabelInference {
                 Evidence::Activations => Ok(Features::pooled(released)),
                 Evidence::Gradients => released.gradients.as_deref().map(Features::of_rows).ok_or(
                     AuditError::NotApplicable {
-                        reason: "the server receives no gradient of single examples",
+                        reason: "an upload holds no gradient; what those of a recorded run with \
+                                 labels at the client tell is in the part on labels",
                     },
                 ),
             };
@@ -110,7 +111,7 @@ pub struct LabelLeak {
 }
 
 /// One vector in this many has a label that the attacker knows.
-const KNOWN_SHARE: usize = 5;
+pub(in crate::audit) const KNOWN_SHARE: usize = 5;
 
 /// What every method reads out of the vectors that a server received in a session.
 ///
@@ -148,14 +149,6 @@ pub fn label_leakage(
         n_classes: labels.iter().max().map_or(0, |class| *class as usize + 1),
     };
     let observed = all.select(evaluated);
-    let methods = [
-        Method::Norm,
-        Method::Cosine,
-        Method::Hint,
-        Method::KMeans,
-        Method::Spectral,
-        Method::Logistic,
-    ];
     let leak = |method| {
         let scores = label_scores(method, evidence, &observed, labelled, seed, device)?;
         let auc = class_scores(&scores, &truth)
@@ -165,7 +158,7 @@ pub fn label_leakage(
             })?;
         Ok(LabelLeak { method, auc })
     };
-    methods.into_iter().map(leak).collect()
+    Method::ALL.into_iter().map(leak).collect()
 }
 
 #[cfg(test)]

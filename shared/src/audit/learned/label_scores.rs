@@ -1,6 +1,7 @@
 //! Ways in which a label shows in gradients and activations. Pure functions of plain vectors.
 
 use burn::tensor::Device;
+use serde::Serialize;
 
 use super::classifier::{Architecture, Classifier, Labelled};
 use super::cluster::{k_means, spectral};
@@ -8,7 +9,8 @@ use super::features::{Features, Scaler, norm};
 use crate::audit::AuditError;
 
 /// What is computed of the vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// `ln ||g||`: the rarer a class, the less sure the model and the longer the gradient. Source:
     /// Li et al., arXiv 2102.08504, section 3.
@@ -25,6 +27,30 @@ pub enum Method {
     Spectral,
     /// Logistic regression on all known examples.
     Logistic,
+}
+
+impl Method {
+    /// Every method, in the order of the report.
+    pub const ALL: [Self; 6] = [
+        Self::Norm,
+        Self::Cosine,
+        Self::Hint,
+        Self::KMeans,
+        Self::Spectral,
+        Self::Logistic,
+    ];
+
+    /// For a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Norm => "norm",
+            Self::Cosine => "cosine",
+            Self::Hint => "hint",
+            Self::KMeans => "k-means",
+            Self::Spectral => "spectral",
+            Self::Logistic => "logistic",
+        }
+    }
 }
 
 /// What the vectors are.

@@ -353,6 +353,7 @@ async fn told(
         let plan = Plan {
             settings: options.settings(&[2, 2]),
             label_noise: 0.0,
+            seed: None,
         };
         let (_sender, mut commands) = unbounded();
         let trained = job.train(&pipeline, plan, &mut commands, |_| {});

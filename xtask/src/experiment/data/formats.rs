@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{ATTRIBUTES, Sheet, Span, hundredth};
+use super::sheet::{Sheet, hundredth};
+use super::{ATTRIBUTES, Span};
 
 /// The byte order mark that some editors put in front.
 const BOM: char = '\u{feff}';
