@@ -3,39 +3,29 @@
 pub(crate) mod args;
 mod bars;
 mod document;
+mod material;
 mod report;
 mod table;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use client_wasm::client::audit::{OwnedExample, draw, system_seed};
+use client_wasm::client::audit::system_seed;
 use client_wasm::client::{Client, PrivacyReport};
-use client_wasm::options::UploadDtype;
 use shared::audit::attacks::{ATTACKS, named};
-use shared::audit::recorded::uploaded;
 use shared::audit::run::Outcome;
-use shared::audit::{Attack, Guesses, Knowledge, Plan, Released, Subject, Truth, Watch};
-use shared::model::TopModel;
-use shared::text::TokenIds;
+use shared::audit::{Attack, Knowledge, Plan, Subject, Truth, Watch};
 
-use crate::args::Common;
 use crate::connection::Connection;
 use crate::input::{OwnedFile, check_writable, read_texts};
 use crate::output::{Line, Output};
-use crate::{record, setup};
+use crate::setup;
 use args::AuditArgs;
-use document::{Document, Shown, date, guarantee, not_covered};
-
-/// Texts that the attacker learns from; more would take longer than it teaches.
-const PUBLIC_TEXTS_MAX: usize = 4_000;
-
-/// Texts in the owner's report.
-const SHOWN: usize = 30;
+use document::{Document, date, guarantee, not_covered};
+use material::{Material, Recorded};
 
 /// Checks that are no attacks on single texts.
 const CHECKS: [&str; 3] = ["avg", "side", "claim"];
@@ -103,13 +93,6 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
     finish(&document, output)
 }
 
-/// The blocks above the cut, which the attacker owns and this client does not.
-fn top(directory: &Path, client: &Client<Connection>) -> anyhow::Result<TopModel> {
-    let path = directory.join("model.safetensors");
-    let file = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(client.top(&file)?)
-}
-
 fn finish(document: &Document, output: &mut Output) -> anyhow::Result<()> {
     if output.is_json() {
         output.line(&Line::Audit(&serde_json::to_value(document)?))?;
@@ -154,124 +137,8 @@ impl Chosen {
     }
 }
 
-/// A recorded run, ready to be attacked.
-struct Recorded {
-    truth: record::Truth,
-    examples: Vec<OwnedExample>,
-    ids: Vec<u32>,
-    sent: Released,
-}
-
-impl Recorded {
-    fn read(directory: &Path) -> anyhow::Result<Self> {
-        let (truth, examples, frames) = record::read(directory)?;
-        let (ids, sent) = uploaded(frames.iter().map(Vec::as_slice))?;
-        if ids.iter().any(|id| *id as usize >= examples.len()) {
-            bail!("{} does not belong together", directory.display());
-        }
-        Ok(Self {
-            truth,
-            examples,
-            ids,
-            sent,
-        })
-    }
-
-    /// The options with those of the recorded run.
-    fn common(&self, common: &Common) -> Common {
-        let truth = &self.truth;
-        common.as_recorded(truth.cut, &truth.privacy)
-    }
-}
-
-/// The evaluated examples, and what the attacker learns from.
-struct Material {
-    rows: Vec<usize>,
-    examples: Vec<OwnedExample>,
-    recorded: Option<Released>,
-    dtype: UploadDtype,
-    public: Vec<TokenIds>,
-    public_classes: Option<Vec<u32>>,
-    attacker: String,
-    top: Option<TopModel>,
-}
-
 impl Material {
-    async fn gather(
-        client: &Client<Connection>,
-        args: &AuditArgs,
-        recorded: Option<Recorded>,
-        public: Option<Vec<TokenIds>>,
-    ) -> anyhow::Result<Self> {
-        let count = args.examples as usize;
-        let (rows, examples, others, sent, dtype) = match recorded {
-            None => {
-                let (drawn, others) = client.draw_rows(count)?;
-                let examples = client.private_examples(&drawn).await?;
-                let others = match public {
-                    Some(_) => Vec::new(),
-                    None => {
-                        let others = &others[..others.len().min(PUBLIC_TEXTS_MAX)];
-                        client.private_examples(others).await?
-                    }
-                };
-                (drawn, examples, others, None, args.dtype)
-            }
-            Some(recorded) => {
-                if recorded.truth.model_id != client.catalogue().model_id {
-                    bail!("the run was recorded with another model");
-                }
-                let (drawn, others) = draw(recorded.ids.len(), count)?;
-                let of = |at: &usize| recorded.examples[recorded.ids[*at] as usize].clone();
-                let examples: Vec<OwnedExample> = drawn.iter().map(of).collect();
-                let others = others.iter().take(PUBLIC_TEXTS_MAX).map(of).collect();
-                let after = examples
-                    .iter()
-                    .map(|example| example.sanitized.clone())
-                    .collect();
-                let sent = recorded.sent.select(&drawn).with_sanitized(after);
-                (
-                    Vec::new(),
-                    examples,
-                    others,
-                    Some(sent),
-                    recorded.truth.dtype,
-                )
-            }
-        };
-        let evaluated: HashSet<&[u32]> = examples.iter().map(|e| e.tokens.ids()).collect();
-        let is_new = |tokens: &TokenIds| !evaluated.contains(tokens.ids());
-        let (public, public_classes, attacker) = match public {
-            Some(public) => {
-                let public = public.into_iter().filter(is_new).take(PUBLIC_TEXTS_MAX);
-                (public.collect(), None, "a file of public text".to_owned())
-            }
-            None => {
-                let others = others.into_iter().filter(|e| is_new(&e.tokens));
-                let (public, classes): (Vec<_>, Vec<_>) =
-                    others.map(|e| (e.tokens, e.label)).unzip();
-                let attacker = "the other rows of the same file, which a real attacker does not \
-                                have: it is stronger than most";
-                (public, Some(classes), attacker.to_owned())
-            }
-        };
-        drop(evaluated);
-        Ok(Self {
-            rows,
-            examples,
-            recorded: sent,
-            dtype,
-            public,
-            public_classes,
-            attacker,
-            top: args
-                .model
-                .as_deref()
-                .map(|dir| top(dir, client))
-                .transpose()?,
-        })
-    }
-
+    /// Runs the attacks and checks.
     async fn attack(
         &self,
         client: &Client<Connection>,
@@ -318,43 +185,6 @@ impl Material {
         let outcome = shared::audit::run::run(&audited, &knowledge, &truth, &plan, &bar).await;
         output.clear();
         outcome.map_err(Into::into)
-    }
-
-    /// Texts beside what the strongest attack made of them.
-    fn shown(&self, client: &Client<Connection>, outcome: &Outcome) -> Vec<Shown> {
-        let strongest = outcome
-            .report
-            .strongest
-            .and_then(|id| outcome.guesses.get(id));
-        let bags: Vec<Vec<u32>> = match strongest {
-            Some(Guesses::Rows(rows)) => {
-                let first = |rows: &Vec<Vec<u32>>| -> Vec<u32> {
-                    rows.iter().filter_map(|row| row.first().copied()).collect()
-                };
-                rows.iter().map(first).collect()
-            }
-            Some(Guesses::Bags(bags)) => bags.clone(),
-            _ => Vec::new(),
-        };
-        let special = client.special_ids();
-        let pairs = self.examples.iter().zip(bags).take(SHOWN);
-        pairs
-            .filter_map(|(example, guessed)| {
-                let is_special = guessed.iter().map(|id| special.contains(id)).collect();
-                let types = vec![0; guessed.len()];
-                let guessed = TokenIds::new(guessed, types, is_special).ok()?;
-                // Rows of special tokens are guessed too, and mean nothing.
-                let rows = example.tokens.special();
-                let own = match rows.len() == guessed.len() {
-                    true => TokenIds::new(guessed.ids().to_vec(), vec![0; rows.len()], rows.into()),
-                    false => Ok(guessed),
-                };
-                Some(Shown {
-                    original: client.readable(&example.tokens),
-                    recovered: client.readable(&own.ok()?),
-                })
-            })
-            .collect()
     }
 }
 
