@@ -12,9 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 use server::trainer::ActivationBatch;
-use server::trainer::optimizer::AdapterOptimizer;
 use server::trainer::step::{PaddedBatch, gradients, probabilities};
-use shared::adapter::{Adapter, LoraConfig, Target};
+use shared::adapter::{Adapter, AdapterOptimizer, LoraConfig, Target};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::TrainSettings;
 
@@ -75,7 +74,7 @@ impl Step {
             let started = Instant::now();
             let padded = PaddedBatch::new(&batch, config.d_model, &device);
             let (_, gradients) = gradients(&top, &adapter, &padded, &labels, &[])?;
-            adapter = optimizer.step(&adapter, gradients, 1e-3);
+            adapter = optimizer.step(&adapter, gradients.adapter, 0.0, 1e-3);
             steps.push(millis(started));
         }
         let (steps, forwards) = (&steps[self.warmup..], &forwards[self.warmup..]);

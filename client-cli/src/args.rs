@@ -1,6 +1,7 @@
 //! The command line. Names and defaults are those of the page.
 
 mod privacy;
+mod training;
 
 use std::path::PathBuf;
 
@@ -9,19 +10,20 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
-    BottomPrecision, ClassWeights, ConnectOptions, DeviceChoice, PrivacyOptions,
-    SEQ_LENGTH_DEFAULT, TrainOptions, UploadDtype,
+    BottomPrecision, ConnectOptions, DeviceChoice, PrivacyOptions, SEQ_LENGTH_DEFAULT,
 };
 use serde::de::DeserializeOwned;
-use shared::protocol::limits::Limits;
+
+pub(crate) use training::Training;
 
 use crate::audit::args::AuditArgs;
 use privacy::Privacy;
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
-/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent. What that
-/// hides and what it does not: `cutlayer preview FILE`, and docs/threat-model.md.
+/// The bottom of the model runs here, words are privatized here, and only activations and labels are sent, with
+/// `--labels client` not even those. What that hides and what it does not: `cutlayer preview FILE`, and
+/// docs/threat-model.md.
 #[derive(Debug, Parser)]
 #[command(name = "cutlayer", version, propagate_version = true)]
 pub(crate) struct Args {
@@ -225,106 +227,6 @@ impl Common {
     }
 }
 
-/// How to train.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Training")]
-pub(crate) struct Training {
-    /// Passes over the training examples.
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().epochs)]
-    epochs: u32,
-
-    /// Examples an optimizer step.
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().batch_size)]
-    batch_size: u32,
-
-    /// Peak learning rate.
-    #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().learning_rate)]
-    learning_rate: f32,
-
-    /// Share of all steps in which the learning rate rises.
-    #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().warmup_share)]
-    warmup_share: f32,
-
-    /// Decoupled weight decay of AdamW.
-    #[arg(long, value_name = "RATE", default_value_t = TrainOptions::default().weight_decay)]
-    weight_decay: f32,
-
-    /// Largest norm of all gradients together; 0 for no clipping.
-    #[arg(long, value_name = "NORM", default_value_t = TrainOptions::default().gradient_norm_max)]
-    gradient_norm_max: f32,
-
-    /// Inner dimension of the adapter.
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().rank)]
-    rank: u32,
-
-    /// The adapter is scaled by alpha / rank.
-    #[arg(long, value_name = "X", default_value_t = TrainOptions::default().alpha)]
-    alpha: f32,
-
-    /// Probability of zeroing an input of the adapter in training.
-    #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().dropout)]
-    dropout: f32,
-
-    /// Share of the examples that measures instead of training, at most 0.9.
-    #[arg(
-        long,
-        value_name = "SHARE",
-        default_value_t = TrainOptions::default().validation_share,
-        value_parser = validation_share
-    )]
-    validation_share: f64,
-
-    /// Whether rare classes weigh more.
-    #[arg(long, default_value = "none", value_parser = named::<ClassWeights>(&["none", "balanced"]))]
-    class_weights: ClassWeights,
-
-    /// Validations without improvement after which training ends; 0 for never.
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().patience)]
-    patience: u32,
-
-    /// Validations an epoch.
-    #[arg(long, value_name = "N", default_value_t = TrainOptions::default().validations_per_epoch)]
-    validations_per_epoch: u32,
-
-    /// How activations are sent: 4, 2 or 1 byte a number.
-    #[arg(long, default_value = "f16", value_parser = named::<UploadDtype>(&["f32", "f16", "int8"]))]
-    dtype: UploadDtype,
-}
-
-impl Training {
-    pub(crate) fn options(&self) -> TrainOptions {
-        TrainOptions {
-            epochs: self.epochs,
-            batch_size: self.batch_size,
-            learning_rate: self.learning_rate,
-            warmup_share: self.warmup_share,
-            weight_decay: self.weight_decay,
-            gradient_norm_max: self.gradient_norm_max,
-            rank: self.rank,
-            alpha: self.alpha,
-            dropout: self.dropout,
-            validation_share: self.validation_share,
-            class_weights: self.class_weights,
-            patience: self.patience,
-            validations_per_epoch: self.validations_per_epoch,
-            dtype: self.dtype,
-        }
-    }
-
-    /// The first setting that no server would accept.
-    fn check(&self) -> Result<(), String> {
-        let options = TrainOptions {
-            class_weights: ClassWeights::None,
-            ..self.options()
-        };
-        let adapter = options.adapter().check();
-        let settings = || options.settings(&[]).check(2, &Limits::default());
-        adapter
-            .and_then(|()| settings())
-            .map_err(|error| error.to_string())
-    }
-}
-
 impl Args {
     /// Finds what is wrong with the options together, before anything is read or fetched.
     ///
@@ -336,7 +238,13 @@ impl Args {
         if let Err(sentence) = self.command.common().privacy.check() {
             return Err(usage(ErrorKind::ArgumentConflict, sentence));
         }
-        match self.command.training().map_or(Ok(()), Training::check) {
+        let training = self.command.training();
+        if let Some(sentence) =
+            training.and_then(|training| training.conflict(self.command.common()))
+        {
+            return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
+        }
+        match training.map_or(Ok(()), Training::check) {
             Ok(()) => Ok(()),
             Err(sentence) => Err(usage(ErrorKind::ValueValidation, sentence)),
         }
@@ -361,19 +269,12 @@ fn server(url: &str) -> Result<String, &'static str> {
     }
 }
 
-fn validation_share(text: &str) -> Result<f64, &'static str> {
-    let share: f64 = text.parse().map_err(|_| "not a number")?;
-    if (0.0..=0.9).contains(&share) {
-        Ok(share)
-    } else {
-        Err("a share from 0 to 0.9 is possible")
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use client_wasm::options::{ContributionOptions, ReadingName};
+    use client_wasm::options::{
+        Bottom, ClassWeights, ContributionOptions, LabelsAt, ReadingName, TrainOptions, UploadDtype,
+    };
 
     use super::*;
 
@@ -440,6 +341,12 @@ mod tests {
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
+        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1";
+        let options = parse(words).unwrap();
+        let options = options.command.training().unwrap().options();
+        assert_eq!(options.labels, LabelsAt::Client);
+        assert_eq!(options.bottom, Bottom::Lora);
+        assert_eq!(options.label_noise, 2.5);
     }
 
     #[test]
@@ -453,14 +360,18 @@ mod tests {
             train("--mechanism none --eta 3"),
             ErrorKind::ArgumentConflict
         );
-        for together in [
+        for conflict in [
             "--mechanism suppress --contribution top",
             "--label-dependent",
             "--contribution-parameter 0.5",
+            "--label-noise 1",
+            "--bottom lora --cut 0",
         ] {
-            assert_eq!(train(together), ErrorKind::ArgumentConflict, "{together}");
+            assert_eq!(train(conflict), ErrorKind::ArgumentConflict, "{conflict}");
         }
         for wrong in [
+            "--labels client --label-noise -1",
+            "--labels client --label-noise nan",
             "--protection 1",
             "--eta 0",
             "--server 127.0.0.1:8420",

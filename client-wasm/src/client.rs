@@ -183,8 +183,8 @@ impl<T> Client<T> {
 
 const NO_FILE: ClientError = ClientError::NotYet("choose a file first");
 
-/// Randomness that protects: for a calibration sample and the split.
-fn system_rng() -> Result<ChaCha20Rng, ClientError> {
+/// Randomness that protects: for a calibration sample, the split, and noise on gradients.
+pub(crate) fn system_rng() -> Result<ChaCha20Rng, ClientError> {
     ChaCha20Rng::try_from_rng(&mut SysRng).map_err(|_| ClientError::NoRandomness)
 }
 

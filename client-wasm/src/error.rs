@@ -2,6 +2,7 @@
 
 use shared::model::{DeviceFailed, ModelError};
 use shared::privacy::PrivacyError;
+use shared::protocol::exchange::ExchangeError;
 use shared::protocol::message::Refused;
 use shared::text::TextError;
 
@@ -76,6 +77,18 @@ pub enum ClientError {
         /// What is wrong, without private data.
         problem: String,
     },
+    /// Noise on activations, and activations that are computed anew in every step.
+    #[error(
+        "an adapter in the bottom sends new activations of every text in every step; the mechanism \
+         vector would add fresh noise each time, which averages away. Choose token, or a frozen \
+         bottom"
+    )]
+    RepeatedRelease,
+    /// The run's numbers left what can be computed with.
+    #[error(
+        "the training diverged: a number is not finite any more. Choose a smaller learning rate"
+    )]
+    Diverged,
     /// The person stopped the work.
     #[error("stopped before the upload was complete; nothing was trained")]
     Stopped,
@@ -99,7 +112,15 @@ impl ClientError {
             Self::NoRandomness => "NoRandomness",
             Self::NotYet(_) => "NotYet",
             Self::Option { .. } => "Option",
+            Self::RepeatedRelease => "RepeatedRelease",
+            Self::Diverged => "Diverged",
             Self::Stopped => "Stopped",
         }
+    }
+}
+
+impl From<ExchangeError> for ClientError {
+    fn from(error: ExchangeError) -> Self {
+        Self::Protocol(error.to_string())
     }
 }

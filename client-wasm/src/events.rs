@@ -108,14 +108,15 @@ pub enum Event {
     },
 }
 
-impl From<StepReport> for Event {
-    fn from(report: StepReport) -> Self {
+impl Event {
+    /// A step that the server reports; the loss is its own or the client's, wherever labels are.
+    pub fn step(report: StepReport, loss: f32) -> Self {
         let StepReport {
             step,
             epoch,
-            loss,
             learning_rate,
             step_millis,
+            ..
         } = report;
         Self::Step {
             step,

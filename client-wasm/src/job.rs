@@ -1,23 +1,28 @@
 //! One fine-tuning run over any transport: upload once, train, predict.
 
+mod predict;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
+use shared::model::CutActivations;
 use shared::protocol::message::{
-    AdapterSettings, ClientMessage, ExampleHeader, Hello, Predict, ServerMessage, Split, TrainDone,
-    TrainSettings, Upload,
+    AdapterSettings, BottomTraining, ClientMessage, ExampleHeader, Hello, LabelPlace,
+    ServerMessage, Split, TrainDone, TrainSettings, Upload,
 };
 use shared::protocol::phase::Phase;
-use shared::protocol::tensor::ActivationDtype;
+use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use crate::error::ClientError;
 use crate::events::{Event, ProgressStage};
+use crate::exchange::{Exchange, KeptExamples, Reply, TrainedHere};
 use crate::pipeline::{Pipeline, TextPair};
 use crate::session::Session;
 use crate::transport::Transport;
+use shared::privacy::BottomInput;
 
 /// What a person asks for while a run lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +42,17 @@ pub struct Labelled<'a> {
     pub text: TextPair<'a>,
     /// Train or validation; the server learns it.
     pub split: Split,
-    /// The class; the server learns it.
+    /// The class; the server learns it unless labels stay here.
     pub label: u32,
+}
+
+/// How a run is to be trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// For both sides; the class weights stay here where the labels do.
+    pub settings: TrainSettings,
+    /// Strength of the noise on gradients that tell of labels; 0 for none.
+    pub label_noise: f64,
 }
 
 /// Bytes and frames of a connection.
@@ -62,9 +76,16 @@ pub struct Job<T> {
     session: Session,
     transport: T,
     traffic: Rc<Cell<Traffic>>,
-    adapter: AdapterSettings,
     dtype: ActivationDtype,
     next_request: u32,
+    kept: KeptExamples,
+    trained: TrainedHere,
+}
+
+/// A message of the server and the bytes of its tensor.
+struct Received {
+    message: ServerMessage,
+    payload: Vec<u8>,
 }
 
 impl<T: Transport> Job<T> {
@@ -81,19 +102,19 @@ impl<T: Transport> Job<T> {
         traffic: Rc<Cell<Traffic>>,
     ) -> Result<Self, ClientError> {
         traffic.set(Traffic::default());
-        let adapter = hello.adapter.clone();
         let mut session = Session::new(hello);
         let frame = session.hello()?;
         let mut job = Self {
             session,
             transport,
             traffic,
-            adapter,
             dtype,
             next_request: 0,
+            kept: KeptExamples::default(),
+            trained: TrainedHere::default(),
         };
         job.send(frame).await?;
-        match job.receive().await? {
+        match job.receive().await?.message {
             ServerMessage::Welcome(_) => Ok(job),
             _ => Err(ClientError::Protocol(
                 "it did not welcome this client".to_owned(),
@@ -103,10 +124,11 @@ impl<T: Transport> Job<T> {
 
     /// The adapter that this session trains.
     pub fn adapter(&self) -> &AdapterSettings {
-        &self.adapter
+        &self.session.agreed().adapter
     }
 
     /// Releases every example once and stores it at the server; returns when all are acknowledged.
+    /// Where the bottom is trained the release stays here, and the server learns of the examples.
     ///
     /// # Errors
     ///
@@ -124,19 +146,19 @@ impl<T: Transport> Job<T> {
         for batch in examples.chunks(RELEASE_BATCH) {
             self.obey_while_uploading(commands).await?;
             let texts: Vec<TextPair<'_>> = batch.iter().map(|example| example.text).collect();
-            let activations = pipeline.release(&texts).await?;
-            let (tensor, payload) = activations
-                .to_payload(self.dtype)
-                .map_err(|error| ClientError::Protocol(error.to_string()))?;
+            let (seq_lengths, tensor, payload) = self.released(pipeline, &texts).await?;
+            let labels = self.session.agreed().labels;
             let mut headers = Vec::with_capacity(batch.len());
-            for (example, seq_length) in batch.iter().zip(activations.seq_lengths()) {
+            for (example, seq_length) in batch.iter().zip(seq_lengths) {
                 let Labelled { split, label, .. } = *example;
                 headers.push(ExampleHeader {
                     example_id,
                     split,
-                    label,
-                    seq_length: *seq_length,
+                    label: (labels == LabelPlace::Server).then_some(label),
+                    seq_length,
                 });
+                self.kept.splits.push(split);
+                self.kept.labels.push(label);
                 example_id += 1;
             }
             while !self.session.may_upload() {
@@ -161,96 +183,152 @@ impl<T: Transport> Job<T> {
         Ok(())
     }
 
-    /// Runs the training to its end, passing reports on and obeying commands.
-    ///
-    /// # Errors
-    ///
-    /// When the server refuses or fails, or the connection ends.
-    pub async fn train(
+    /// What an upload says of some texts: their lengths, and their activations unless those come
+    /// later.
+    async fn released(
         &mut self,
-        settings: TrainSettings,
-        commands: &mut UnboundedReceiver<Command>,
-        mut on_event: impl FnMut(Event),
-    ) -> Result<TrainDone, ClientError> {
-        let frame = self.session.train(settings)?;
-        self.send(frame).await?;
-        loop {
-            let message = {
-                let command = std::pin::pin!(commands.next());
-                let message = std::pin::pin!(self.transport.receive());
-                // Commands first: a server that always has something to say must not delay a stop.
-                match select(command, message).await {
-                    Either::Left((command, _)) => Either::Right(command),
-                    Either::Right((frame, _)) => Either::Left(frame?),
-                }
-            };
-            let frame = match message {
-                Either::Left(frame) => frame,
-                Either::Right(Some(command)) => {
-                    self.steer(command).await?;
-                    continue;
-                }
-                // Nobody can command any more; what is left is to listen.
-                Either::Right(None) => self.transport.receive().await?,
-            };
-            let Some(message) = self.accept(&frame)? else {
-                continue;
-            };
-            match message {
-                ServerMessage::TrainStarted { steps_total } => {
-                    on_event(Event::TrainStarted { steps_total });
-                }
-                ServerMessage::Step(report) => on_event(report.into()),
-                ServerMessage::Validation(report) => on_event(report.into()),
-                ServerMessage::Paused => on_event(Event::Paused),
-                ServerMessage::Continued => on_event(Event::Continued),
-                ServerMessage::TrainDone(done) => {
-                    on_event(done.into());
-                    return Ok(done);
-                }
-                _ => return Err(ClientError::Protocol("not a report of a run".to_owned())),
+        pipeline: &Pipeline,
+        texts: &[TextPair<'_>],
+    ) -> Result<(Vec<u16>, TensorDescriptor, Vec<u8>), ClientError> {
+        match self.session.agreed().bottom {
+            BottomTraining::Frozen => {
+                let activations = pipeline.release(texts).await?;
+                let (tensor, payload) = self.payload(&activations)?;
+                Ok((activations.seq_lengths().to_vec(), tensor, payload))
+            }
+            BottomTraining::Lora => {
+                let inputs = pipeline.inputs(texts).await?;
+                let seq_lengths = inputs.iter().map(BottomInput::seq_length).collect();
+                self.kept.inputs.extend(inputs);
+                let d_model = pipeline.bottom.config().d_model;
+                let (tensor, payload) = TensorDescriptor::encode_rows(self.dtype, d_model, &[])
+                    .map_err(|error| ClientError::Protocol(error.to_string()))?;
+                Ok((seq_lengths, tensor, payload))
             }
         }
     }
 
-    /// Class probabilities of some texts, `[texts, n_classes]`.
+    fn payload(
+        &self,
+        activations: &CutActivations,
+    ) -> Result<(TensorDescriptor, Vec<u8>), ClientError> {
+        activations
+            .to_payload(self.dtype)
+            .map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    /// Runs the training to its end: passes reports on, obeys commands, and does what of the
+    /// training is done here.
     ///
     /// # Errors
     ///
-    /// When a text cannot be released, the server refuses, or the connection ends.
-    pub async fn predict(
+    /// When the server refuses or fails, the connection ends, or the training diverges.
+    pub async fn train(
         &mut self,
         pipeline: &Pipeline,
-        texts: &[TextPair<'_>],
-    ) -> Result<Vec<f32>, ClientError> {
-        let mut probabilities = Vec::new();
-        for batch in texts.chunks(RELEASE_BATCH) {
-            let activations = pipeline.release(batch).await?;
-            let (tensor, payload) = activations
-                .to_payload(self.dtype)
-                .map_err(|error| ClientError::Protocol(error.to_string()))?;
-            let request_id = self.next_request;
-            self.next_request = request_id.wrapping_add(1);
-            let seq_lengths = activations.seq_lengths().to_vec();
-            let predict = Predict {
-                request_id,
-                seq_lengths,
-                activations: tensor,
+        plan: Plan,
+        commands: &mut UnboundedReceiver<Command>,
+        mut on_event: impl FnMut(Event),
+    ) -> Result<TrainDone, ClientError> {
+        let mut exchange = Exchange::begin(&self.session, pipeline, &plan, &self.kept, self.dtype)?;
+        let mut settings = plan.settings;
+        if self.session.agreed().labels == LabelPlace::Client {
+            settings.class_weights = Vec::new(); // they tell how often each class is
+        }
+        let frame = self.session.train(settings)?;
+        self.send(frame).await?;
+        loop {
+            let Some(Received { message, payload }) = self.next(commands).await? else {
+                continue;
             };
-            let frame = self.session.predict(predict, &payload)?;
-            self.send(frame).await?;
-            match self.receive().await? {
-                ServerMessage::Prediction(answer) if answer.request_id == request_id => {
-                    probabilities.extend(answer.probabilities);
+            match message {
+                ServerMessage::TrainStarted { steps_total } => {
+                    check_steps(exchange.as_ref(), steps_total)?;
+                    on_event(Event::TrainStarted { steps_total });
                 }
-                _ => {
-                    return Err(ClientError::Protocol(
-                        "not the answer to this request".to_owned(),
-                    ));
+                ServerMessage::Step(report) => {
+                    let own = exchange.as_ref().and_then(|own| own.loss(report.step));
+                    let loss = own.or(report.loss).ok_or_else(not_a_report)?;
+                    on_event(Event::step(report, loss));
+                }
+                ServerMessage::Validation(report) => {
+                    if let Some(exchange) = &mut exchange {
+                        exchange.measured(&report);
+                    }
+                    on_event(report.into());
+                }
+                ServerMessage::Paused => on_event(Event::Paused),
+                ServerMessage::Continued => on_event(Event::Continued),
+                ServerMessage::TrainDone(done) => {
+                    self.trained = exchange.map(Exchange::into_trained).unwrap_or_default();
+                    on_event(done.into());
+                    return Ok(done);
+                }
+                asked => {
+                    let exchange = exchange.as_mut().ok_or_else(not_a_report)?;
+                    self.take_part(exchange, pipeline, asked, &payload, &mut on_event)
+                        .await?;
                 }
             }
         }
-        Ok(probabilities)
+    }
+
+    /// Does what the server asks for in a run, and answers.
+    async fn take_part(
+        &mut self,
+        exchange: &mut Exchange,
+        pipeline: &Pipeline,
+        asked: ServerMessage,
+        payload: &[u8],
+        on_event: &mut impl FnMut(Event),
+    ) -> Result<(), ClientError> {
+        let kept = &self.kept;
+        let reply = match asked {
+            ServerMessage::Batch(batch) => exchange.batch(pipeline, kept, batch).await?,
+            ServerMessage::Pooled(pooled) => {
+                exchange.pooled(pipeline, kept, &pooled, payload).await?
+            }
+            ServerMessage::CutGradient(gradient) => {
+                return exchange.cut_gradient(pipeline, &gradient, payload).await;
+            }
+            _ => return Err(not_a_report()),
+        };
+        let Reply {
+            message,
+            payload,
+            validation,
+        } = reply;
+        if let Some(report) = validation {
+            on_event(report.into());
+        }
+        let frame = self.session.answer(&message, &payload)?;
+        self.send(frame).await
+    }
+
+    /// The next message of the server; none for one that says nothing, and after a command.
+    async fn next(
+        &mut self,
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> Result<Option<Received>, ClientError> {
+        let message = {
+            let command = std::pin::pin!(commands.next());
+            let message = std::pin::pin!(self.transport.receive());
+            // Commands first: a server that always has something to say must not delay a stop.
+            match select(command, message).await {
+                Either::Left((command, _)) => Either::Right(command),
+                Either::Right((frame, _)) => Either::Left(frame?),
+            }
+        };
+        let frame = match message {
+            Either::Left(frame) => frame,
+            Either::Right(Some(command)) => {
+                self.steer(command).await?;
+                return Ok(None);
+            }
+            // Nobody can command any more; what is left is to listen.
+            Either::Right(None) => self.transport.receive().await?,
+        };
+        self.accept(&frame)
     }
 
     /// Ends the session; the server deletes what it stored for it.
@@ -308,24 +386,41 @@ impl<T: Transport> Job<T> {
         self.transport.send(frame).await
     }
 
-    async fn receive(&mut self) -> Result<ServerMessage, ClientError> {
+    async fn receive(&mut self) -> Result<Received, ClientError> {
         loop {
             let frame = self.transport.receive().await?;
-            if let Some(message) = self.accept(&frame)? {
-                return Ok(message);
+            if let Some(received) = self.accept(&frame)? {
+                return Ok(received);
             }
         }
     }
 
-    /// The message of a frame; none for a refusal that only says that a command came too late.
-    fn accept(&mut self, frame: &[u8]) -> Result<Option<ServerMessage>, ClientError> {
+    /// The message of a frame; none for a refusal that only says that a command or an answer came
+    /// too late.
+    fn accept(&mut self, frame: &[u8]) -> Result<Option<Received>, ClientError> {
         let mut traffic = self.traffic.get();
         traffic.bytes_received += frame.len() as u64;
         self.traffic.set(traffic);
         match self.session.receive(frame) {
-            Ok(message) => Ok(Some(message)),
+            Ok(frame) => Ok(Some(Received {
+                message: frame.message,
+                payload: frame.payload.to_vec(),
+            })),
             Err(ClientError::Refused(refused)) if self.session.came_too_late(&refused) => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
+
+fn not_a_report() -> ClientError {
+    ClientError::Protocol("not a report of a run".to_owned())
+}
+
+/// Both sides follow one schedule: they must agree on its length.
+fn check_steps(exchange: Option<&Exchange>, steps_total: u32) -> Result<(), ClientError> {
+    if exchange.is_none_or(|exchange| exchange.steps_total() == steps_total) {
+        return Ok(());
+    }
+    let what = "a run of another length than agreed".to_owned();
+    Err(ClientError::Protocol(what))
 }

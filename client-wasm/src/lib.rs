@@ -6,6 +6,9 @@
 //! | [`release`] | the secret behind the noise: one release an example, whatever is asked again |
 //! | [`session`] | the state machine of the protocol; knows no socket |
 //! | [`job`] | upload, train, predict over any transport |
+//! | `exchange` | a run that is taken step by step with the server; `ledger`: what it may ask for |
+//! | [`head`], [`bottom_adapter`] | what is trained here: `labels = client`, `bottom = lora` |
+//! | [`label_defence`] | noise on the gradients that tell of labels |
 //! | [`preview`] | what the server would see |
 //! | [`transport`] | bytes: WebSocket in the browser, WebSocket natively, memory in tests |
 //! | [`device`] | WebGPU or the CPU |
@@ -18,15 +21,21 @@
 pub mod artifacts;
 #[cfg(target_arch = "wasm32")]
 mod bindings;
+pub mod bottom_adapter;
 #[cfg(target_arch = "wasm32")]
 mod browser;
 pub mod client;
 pub mod device;
 pub mod error;
 pub mod events;
+mod exchange;
 pub mod file;
+pub mod head;
 pub mod job;
+pub mod label_defence;
+mod ledger;
 pub mod options;
+mod part;
 pub mod pipeline;
 pub mod preview;
 pub mod release;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use shared::privacy::contribution::{LabelPolicy, Reading};
-use shared::protocol::message::{AdapterSettings, AdapterTarget, TrainSettings};
+use shared::protocol::message::{
+    AdapterSettings, AdapterTarget, BottomTraining, LabelPlace, TrainSettings,
+};
 use shared::protocol::tensor::ActivationDtype;
 
 /// What computes at the client.
@@ -169,6 +171,49 @@ impl From<UploadDtype> for ActivationDtype {
     }
 }
 
+/// Where the labels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelsAt {
+    /// They travel with the examples, and the server computes the loss.
+    #[default]
+    Server,
+    /// They never leave; the head is trained here, step by step with the server.
+    Client,
+}
+
+impl From<LabelsAt> for LabelPlace {
+    fn from(labels: LabelsAt) -> Self {
+        match labels {
+            LabelsAt::Server => Self::Server,
+            LabelsAt::Client => Self::Client,
+        }
+    }
+}
+
+/// Whether the bottom is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bottom {
+    /// It stays as it was fetched; activations are sent once.
+    #[default]
+    Frozen,
+    /// An adapter in it is trained here, step by step with the server.
+    Lora,
+}
+
+impl From<Bottom> for BottomTraining {
+    fn from(bottom: Bottom) -> Self {
+        match bottom {
+            Bottom::Frozen => Self::Frozen,
+            Bottom::Lora => Self::Lora,
+        }
+    }
+}
+
+/// Most of `TrainOptions::label_noise`: beyond it nothing is learned.
+pub const LABEL_NOISE_MAX: f64 = 1_000.0;
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -201,6 +246,13 @@ pub struct TrainOptions {
     pub validations_per_epoch: u32,
     /// How activations are written.
     pub dtype: UploadDtype,
+    /// Where the labels are.
+    pub labels: LabelsAt,
+    /// Whether the bottom is trained.
+    pub bottom: Bottom,
+    /// Noise on the gradients that leave the client where labels do not: its power over the squared
+    /// distance of the classes' mean gradients; 0 for none, at most [`LABEL_NOISE_MAX`].
+    pub label_noise: f64,
 }
 
 impl Default for TrainOptions {
@@ -220,6 +272,9 @@ impl Default for TrainOptions {
             patience: 0,
             validations_per_epoch: 1,
             dtype: UploadDtype::F16,
+            labels: LabelsAt::Server,
+            bottom: Bottom::Frozen,
+            label_noise: 0.0,
         }
     }
 }
@@ -278,5 +333,16 @@ mod tests {
     fn what_is_not_said_has_its_default() {
         let options: TrainOptions = serde_json::from_str(r#"{"epochs":7}"#).unwrap();
         assert_eq!((options.epochs, options.batch_size), (7, 32));
+        assert_eq!(
+            (options.labels, options.bottom),
+            (LabelsAt::Server, Bottom::Frozen)
+        );
+        let json = r#"{"labels":"client","bottom":"lora","label_noise":2.5}"#;
+        let options: TrainOptions = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            (options.labels, options.bottom),
+            (LabelsAt::Client, Bottom::Lora)
+        );
+        assert_eq!(options.label_noise, 2.5);
     }
 }

@@ -74,6 +74,24 @@ impl Pipeline {
         Ok(self.mechanism.perturb(activations, &mut examples))
     }
 
+    /// Releases some texts up to the bottom. Where the bottom is trained this is the release: all
+    /// that the adapter makes of it, in however many steps, is post-processing.
+    ///
+    /// # Errors
+    ///
+    /// When noise is added behind the bottom, so that this would be no release; when a text has no
+    /// token, or the device fails.
+    pub(crate) async fn inputs(
+        &self,
+        texts: &[TextPair<'_>],
+    ) -> Result<Vec<BottomInput>, ClientError> {
+        if self.mechanism.perturbs_activations() {
+            return Err(ClientError::RepeatedRelease);
+        }
+        let mut examples = self.examples(texts)?;
+        Ok(self.mechanism.privatize(&mut examples).await?)
+    }
+
     /// Tokenizes, and gives every text the generator of its noise.
     pub(crate) fn examples(
         &self,
@@ -112,11 +130,19 @@ impl Pipeline {
         &self,
         inputs: &[BottomInput],
     ) -> Result<CutActivations, ClientError> {
+        let batch = self.token_batch(inputs)?;
+        Ok(self.bottom.activations(&batch).await?)
+    }
+
+    /// A padded batch for the bottom.
+    pub(crate) fn token_batch<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a BottomInput>,
+    ) -> Result<TokenBatch, ClientError> {
         let examples: Vec<(&[u32], &[u8])> = inputs
-            .iter()
+            .into_iter()
             .map(|input| (input.token_ids().ids(), input.token_ids().type_ids()))
             .collect();
-        let batch = TokenBatch::new(&examples, self.bottom.config())?;
-        Ok(self.bottom.activations(&batch).await?)
+        Ok(TokenBatch::new(&examples, self.bottom.config())?)
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The other half is `server/src/session.rs`.
 
-use shared::protocol::codec::{decode_server, encode_client};
+use shared::protocol::codec::{ServerFrame, decode_server, encode_client};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     ClientMessage, Hello, PROTOCOL_VERSION, Predict, RefusalCode, Refused, ServerMessage,
@@ -19,10 +19,12 @@ pub struct Session {
     hello: Hello,
     phase: Phase,
     limits: Limits,
+    trains_dense: bool,
     sent: u64,
     received: u64,
     uploads_in_flight: u16,
     steered: Option<u64>,
+    answered: Option<u64>,
 }
 
 impl Session {
@@ -32,16 +34,28 @@ impl Session {
             hello,
             phase: Phase::Handshake,
             limits: Limits::default(),
+            trains_dense: false,
             sent: 0,
             received: 0,
             uploads_in_flight: 0,
             steered: None,
+            answered: None,
         }
     }
 
     /// Where the session stands.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// What this session was opened for.
+    pub fn agreed(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Whether the dense layer of the task head is trained, as the server said.
+    pub fn trains_dense(&self) -> bool {
+        self.trains_dense
     }
 
     /// What the server accepts; its default until it has said so.
@@ -106,12 +120,27 @@ impl Session {
         Ok(frame)
     }
 
-    /// Whether a refusal only says that the run had ended before a `Pause`, `Continue` or `Cancel`
-    /// arrived.
+    /// A frame that answers what a run asks for.
+    ///
+    /// # Errors
+    ///
+    /// When the phase does not allow it, or the frame is too large for the server.
+    pub fn answer(
+        &mut self,
+        message: &ClientMessage,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, ClientError> {
+        let frame = self.frame(message, payload)?;
+        self.answered = Some(self.sent);
+        Ok(frame)
+    }
+
+    /// Whether a refusal only says that the run had ended before a `Pause`, `Continue`, `Cancel` or
+    /// answer arrived.
     pub fn came_too_late(&self, refused: &Refused) -> bool {
         refused.code == RefusalCode::WrongPhase
             && refused.sequence.is_some()
-            && refused.sequence == self.steered
+            && [self.steered, self.answered].contains(&refused.sequence)
     }
 
     /// A frame that asks for class probabilities.
@@ -129,7 +158,7 @@ impl Session {
     ///
     /// When the frame is not readable, is out of order, does not agree with what was asked for, or
     /// is a refusal.
-    pub fn receive(&mut self, frame: &[u8]) -> Result<ServerMessage, ClientError> {
+    pub fn receive<'a>(&mut self, frame: &'a [u8]) -> Result<ServerFrame<'a>, ClientError> {
         let unexpected = |what: &str| ClientError::Protocol(what.to_owned());
         let frame = decode_server(frame, &self.limits)
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
@@ -153,9 +182,13 @@ impl Session {
             ServerMessage::Refused(refused) => return Err(ClientError::Refused(refused.clone())),
             ServerMessage::Step(_)
             | ServerMessage::Validation(_)
-            | ServerMessage::Prediction(_) => {}
+            | ServerMessage::Prediction(_)
+            | ServerMessage::PooledPrediction(_)
+            | ServerMessage::Batch(_)
+            | ServerMessage::Pooled(_)
+            | ServerMessage::CutGradient(_) => {}
         }
-        Ok(frame.message)
+        Ok(frame)
     }
 
     fn welcomed(&mut self, welcome: &Welcome) -> Result<(), ClientError> {
@@ -170,6 +203,7 @@ impl Session {
             ));
         }
         self.limits = welcome.limits;
+        self.trains_dense = welcome.trains_dense;
         self.phase = Phase::Collecting;
         Ok(())
     }
@@ -201,7 +235,9 @@ impl Session {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use shared::protocol::codec::encode_server;
-    use shared::protocol::message::{AdapterSettings, AdapterTarget};
+    use shared::protocol::message::{
+        AdapterSettings, AdapterTarget, BottomTraining, Judgement, LabelPlace, Verdict,
+    };
 
     use super::*;
 
@@ -218,6 +254,8 @@ mod tests {
                 dropout: 0.0,
                 targets: vec![AdapterTarget::Query],
             },
+            labels: LabelPlace::Client,
+            bottom: BottomTraining::Frozen,
         }
     }
 
@@ -231,6 +269,7 @@ mod tests {
             d_model: 2,
             limits: Limits::default(),
             device: "cpu".to_owned(),
+            trains_dense: true,
         }
     }
 
@@ -239,7 +278,7 @@ mod tests {
         let mut session = Session::new(hello());
         assert!(session.steer(&ClientMessage::Pause).is_err());
         session.hello().unwrap();
-        let frame = encode_server(1, &ServerMessage::Welcome(welcome())).unwrap();
+        let frame = encode_server(1, &ServerMessage::Welcome(welcome()), &[]).unwrap();
         session.receive(&frame).unwrap();
         assert_eq!(session.phase(), Phase::Collecting);
         assert!(session.hello().is_err());
@@ -252,7 +291,7 @@ mod tests {
             bottom_sha256: [2; 32],
             ..welcome()
         };
-        let frame = encode_server(1, &ServerMessage::Welcome(other)).unwrap();
+        let frame = encode_server(1, &ServerMessage::Welcome(other), &[]).unwrap();
         assert!(matches!(
             session.receive(&frame),
             Err(ClientError::Protocol(_))
@@ -262,8 +301,31 @@ mod tests {
     #[test]
     fn a_frame_that_comes_twice_is_noticed() {
         let mut session = Session::new(hello());
-        let frame = encode_server(1, &ServerMessage::Welcome(welcome())).unwrap();
+        let frame = encode_server(1, &ServerMessage::Welcome(welcome()), &[]).unwrap();
         session.receive(&frame).unwrap();
         assert!(session.receive(&frame).is_err());
+    }
+
+    /// The server ends a run while an answer is on its way: its refusal is no error.
+    #[test]
+    fn an_answer_that_crosses_the_end_of_its_run_came_too_late() {
+        let mut session = Session::new(hello());
+        session.hello().unwrap();
+        let frame = encode_server(1, &ServerMessage::Welcome(welcome()), &[]).unwrap();
+        session.receive(&frame).unwrap();
+        assert!(session.trains_dense());
+        let verdict = ClientMessage::Verdict(Verdict {
+            step: 1,
+            judgement: Judgement::Best,
+        });
+        assert!(session.answer(&verdict, &[]).is_err()); // no run goes on
+        let started = ServerMessage::TrainStarted { steps_total: 1 };
+        let frame = encode_server(2, &started, &[]).unwrap();
+        session.receive(&frame).unwrap();
+        session.answer(&verdict, &[]).unwrap();
+        let refused = |sequence, code| Refused::new(Some(sequence), code, &"late");
+        assert!(session.came_too_late(&refused(2, RefusalCode::WrongPhase)));
+        assert!(!session.came_too_late(&refused(1, RefusalCode::WrongPhase)));
+        assert!(!session.came_too_late(&refused(2, RefusalCode::NotAwaited)));
     }
 }

@@ -196,14 +196,16 @@ impl Catalogue {
         &self.description.model_id
     }
 
-    /// What a session may agree to, on a trainer that computes on `device`.
-    pub fn offer(&self, device: &str) -> Offer {
+    /// What a session may agree to, on a trainer that computes on `device`; `trains_dense` as its
+    /// model's task head says.
+    pub fn offer(&self, device: &str, trains_dense: bool) -> Offer {
         Offer {
             model_id: self.description.model_id.clone(),
             d_model: u32::try_from(self.description.d_model).unwrap_or(u32::MAX),
             cuts: self.cuts.clone(),
             limits: self.description.limits,
             device: device.to_owned(),
+            trains_dense,
         }
     }
 }

@@ -34,6 +34,7 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
 use crate::error::Fault;
 use crate::routes::State;
 use crate::session::{Effect, Session};
+use crate::trainer::TrainerEvent;
 use work::{Outcome, Work};
 use writer::{Outgoing, Writer};
 
@@ -66,6 +67,7 @@ pub async fn run(socket: WebSocket, state: Arc<State>) {
         opened: now,
         heard: now,
         used: now,
+        asked: now,
         state,
     };
     tracing::info!("a session opened");
@@ -81,7 +83,7 @@ pub async fn turn_away(socket: WebSocket, state: &State) {
     let writer = Writer::spawn(sink, timeouts.write);
     let sessions_max = state.app.sessions_max;
     let refused = Fault::SessionsTaken { sessions_max }.refuse(None);
-    if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused)) {
+    if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused), &[]) {
         writer
             .send(Message::Binary(frame.into()), timeouts.close)
             .await;
@@ -104,6 +106,8 @@ struct Connection {
     heard: Instant,
     /// When a message of the session came last.
     used: Instant,
+    /// When the run asked the client for something last, or went on with what it had asked.
+    asked: Instant,
 }
 
 impl Connection {
@@ -149,6 +153,10 @@ impl Connection {
                 let ending = Ending::Close(CLOSE_POLICY, "no Hello in time");
                 (self.opened + timeouts.handshake, ending)
             }
+            Phase::Training if self.session.awaits_answer() => {
+                let ending = Ending::Close(CLOSE_GOING_AWAY, "the run was not answered in time");
+                (self.asked + timeouts.answer, ending)
+            }
             Phase::Training => return silent,
             Phase::Collecting | Phase::Held | Phase::Trained => {
                 let ending = Ending::Close(CLOSE_GOING_AWAY, "the session was not used");
@@ -192,7 +200,12 @@ impl Connection {
 
     fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
         let effects = match outcome {
-            Outcome::Report(event) => self.session.report(event),
+            Outcome::Report(event) => {
+                if matches!(event, TrainerEvent::Ask(_)) {
+                    self.asked = Instant::now();
+                }
+                self.session.report(event)
+            }
             Outcome::Predicted {
                 sequence,
                 request_id,
@@ -228,11 +241,24 @@ impl Connection {
                         .predict(sequence, predict, frame.slice_ref(payload));
                     Vec::new()
                 }
+                Effect::Answer { message, payload } => {
+                    let answered = self.work.answer(message, frame.slice_ref(payload)).await;
+                    self.steered(answered)
+                }
                 Effect::Pause => self.steered(self.work.pause().await),
-                Effect::Continue => self.steered(self.work.resume().await),
+                Effect::Continue => {
+                    self.asked = Instant::now();
+                    self.steered(self.work.resume().await)
+                }
                 Effect::Cancel => self.steered(self.work.cancel().await),
                 Effect::Send(message) => {
-                    if let Some(ending) = self.send(&message) {
+                    if let Some(ending) = self.send(&message, &[]) {
+                        return Some(ending);
+                    }
+                    continue;
+                }
+                Effect::SendTensor(message, payload) => {
+                    if let Some(ending) = self.send(&message, &payload.0) {
                         return Some(ending);
                     }
                     continue;
@@ -258,7 +284,12 @@ impl Connection {
         for effect in effects {
             match effect {
                 Effect::Send(message) => {
-                    if let Some(ending) = self.send(&message) {
+                    if let Some(ending) = self.send(&message, &[]) {
+                        return Some(ending);
+                    }
+                }
+                Effect::SendTensor(message, payload) => {
+                    if let Some(ending) = self.send(&message, &payload.0) {
                         return Some(ending);
                     }
                 }
@@ -271,11 +302,11 @@ impl Connection {
 
     /// Queues a message. Step reports are news of the moment and are dropped when the client is
     /// slow.
-    fn send(&mut self, message: &ServerMessage) -> Option<Ending> {
+    fn send(&mut self, message: &ServerMessage, payload: &[u8]) -> Option<Ending> {
         if self.outgoing.is_behind() && matches!(message, ServerMessage::Step(_)) {
             return None;
         }
-        match encode_server(self.sequence, message) {
+        match encode_server(self.sequence, message, payload) {
             Ok(frame) => {
                 self.sequence += 1;
                 (!self.outgoing.push(frame)).then_some(Ending::Lost)

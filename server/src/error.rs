@@ -7,6 +7,7 @@
 use std::io;
 
 use shared::protocol::examples::BatchError;
+use shared::protocol::exchange::ExchangeError;
 use shared::protocol::limits::LimitError;
 use shared::protocol::message::{RefusalCode, Refused};
 use shared::protocol::settings::SettingsError;
@@ -48,6 +49,9 @@ pub enum Fault {
     /// Headers, descriptor and payload of a batch disagree.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// An answer is not the one that the run waits for.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// A named limit is exceeded.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -131,6 +135,7 @@ impl Fault {
             Self::WrongBottom { .. } => RefusalCode::WrongBottom,
             Self::Settings(error) => error.refusal_code(),
             Self::Batch(error) => error.refusal_code(),
+            Self::Exchange(error) => error.refusal_code(),
             Self::Limit(error) => error.refusal_code(),
             Self::WrongPhase { .. } => RefusalCode::WrongPhase,
             Self::OutOfOrder { .. } => RefusalCode::OutOfOrder,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::protocol::limits::HANDSHAKE_SECS_MAX;
+use shared::protocol::limits::{ANSWER_SECS_MAX, HANDSHAKE_SECS_MAX};
 
 /// Messages that wait for the socket before step reports are dropped and no more is read from the
 /// client: enough for a burst of reports.
@@ -33,6 +33,8 @@ pub struct Timeouts {
     pub silence: Duration,
     /// Without a message while no run goes on: an open tab that is not used holds a slot and disk.
     pub idle: Duration,
+    /// For a client to answer what its run asks of it: the run holds memory meanwhile.
+    pub answer: Duration,
     /// For one message to be taken by the socket: a client that does not read is dropped.
     pub write: Duration,
     /// For the other side's close frame, after ours.
@@ -48,6 +50,7 @@ impl Default for Timeouts {
             ping: Duration::from_secs(20),
             silence: Duration::from_secs(60),
             idle: Duration::from_secs(4 * 60 * 60),
+            answer: Duration::from_secs(ANSWER_SECS_MAX),
             write: Duration::from_secs(30),
             close: Duration::from_secs(2),
             shutdown: Duration::from_secs(20),

@@ -47,7 +47,11 @@ pub struct State {
 impl State {
     /// Prepares a daemon for its requests.
     pub fn new(app: App, shutdown: CancellationToken, tracker: TaskTracker) -> Self {
-        let offer = Arc::new(app.catalogue.offer(app.trainer.device_name()));
+        let trainer = &app.trainer;
+        let offer = app
+            .catalogue
+            .offer(trainer.device_name(), trainer.trains_dense());
+        let offer = Arc::new(offer);
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Self {
             app,

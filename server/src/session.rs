@@ -8,29 +8,37 @@
 //! before the first has taken effect is refused, and nothing can be uploaded between `Train` and
 //! `TrainStarted`.
 
+mod awaited;
+mod names;
 mod offer;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use awaited::Awaited;
+use names::{message_name, phase_name};
 pub use offer::{CutOffer, Offer};
 use shared::protocol::codec::ClientFrame;
+use shared::protocol::examples::ExampleForm;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, ClientMessage, Hello, PROTOCOL_VERSION, Predict, Prediction,
-    Refused, ServerMessage, Split, TrainSettings, Upload, Welcome,
+    Acknowledged, BottomTraining, ClientMessage, Hello, PROTOCOL_VERSION, PooledPrediction,
+    Predict, Prediction, Refused, ServerMessage, Split, TrainSettings, Upload, Welcome,
 };
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::CLOSE_DONE;
+use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use crate::error::Fault;
 use crate::limits::{PREDICTIONS_IN_FLIGHT_MAX, REFUSALS_MAX};
-use crate::trainer::TrainerEvent;
+use crate::trainer::{Ask, Payload, Predicted, TrainerEvent};
 
 /// What a session wants done, in this order.
 #[derive(Debug, PartialEq)]
 pub enum Effect<'a> {
     /// Send this.
     Send(ServerMessage),
+    /// Send this with its tensor.
+    SendTensor(ServerMessage, Payload),
     /// Store these examples, then call `stored` or `not_done`.
     Store {
         /// Of the `Upload`.
@@ -51,6 +59,13 @@ pub enum Effect<'a> {
         /// Its payload.
         payload: &'a [u8],
     },
+    /// Give the run what it waits for.
+    Answer {
+        /// The message: `BatchActivations`, `PooledGradient` or `Verdict`.
+        message: ClientMessage,
+        /// Its payload.
+        payload: &'a [u8],
+    },
     /// Hold the run.
     Pause,
     /// Go on with the run.
@@ -64,22 +79,10 @@ pub enum Effect<'a> {
 /// What is to be trained, apart from the data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// Blocks that the client runs.
-    pub cut: u32,
-    /// Classes of the task.
-    pub n_classes: u32,
-    /// The adapter to train.
-    pub adapter: AdapterSettings,
-    /// How to train it.
+    /// What both sides agreed on: cut, classes, adapter, where labels are and what trains.
+    pub hello: Hello,
+    /// How to train.
     pub settings: TrainSettings,
-}
-
-/// What both sides agreed on in `Hello` and `Welcome`.
-#[derive(Debug, Clone)]
-struct Task {
-    cut: u32,
-    n_classes: u32,
-    adapter: AdapterSettings,
 }
 
 /// What the session has stored; the activations themselves are in the store.
@@ -89,6 +92,8 @@ struct Stored {
     bytes: u64,
     train: u32,
     validation: u32,
+    /// Of every example, where the bottom is trained: a batch of them must fit a frame.
+    seq_lengths: Vec<u16>,
 }
 
 /// One session.
@@ -100,10 +105,13 @@ pub struct Session {
     closed: bool,
     sequence_next: u64,
     refusals: u32,
-    task: Option<Task>,
+    /// What both sides agreed on.
+    hello: Option<Hello>,
     stored: Stored,
     /// Of the `Train` whose run goes on.
     train_sequence: Option<u64>,
+    /// What the run has asked the client for.
+    awaited: Option<Awaited>,
     predictions_in_flight: usize,
 }
 
@@ -117,9 +125,10 @@ impl Session {
             closed: false,
             sequence_next: 1,
             refusals: 0,
-            task: None,
+            hello: None,
             stored: Stored::default(),
             train_sequence: None,
+            awaited: None,
             predictions_in_flight: 0,
         }
     }
@@ -127,6 +136,11 @@ impl Session {
     /// Where the session stands.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether the run waits for an answer of the client.
+    pub fn awaits_answer(&self) -> bool {
+        self.awaited.is_some()
     }
 
     /// Takes the next message of the client.
@@ -163,6 +177,11 @@ impl Session {
 
     /// Acknowledges an upload that is on disk.
     pub fn stored(&mut self, sequence: u64, upload: &Upload) -> Vec<Effect<'static>> {
+        let trains = |hello: &Hello| hello.bottom == BottomTraining::Lora;
+        if self.hello.as_ref().is_some_and(trains) {
+            let seq_lengths = upload.examples.iter().map(|example| example.seq_length);
+            self.stored.seq_lengths.extend(seq_lengths);
+        }
         for example in &upload.examples {
             self.stored.ids.insert(example.example_id);
             match example.split {
@@ -192,18 +211,37 @@ impl Session {
         &mut self,
         sequence: u64,
         request_id: u32,
-        answer: Result<Vec<f32>, Fault>,
+        answer: Result<Predicted, Fault>,
     ) -> Vec<Effect<'static>> {
         self.predictions_in_flight = self.predictions_in_flight.saturating_sub(1);
         match answer {
-            Ok(probabilities) => {
-                let prediction = Prediction {
+            Ok(Predicted::Probabilities(probabilities)) => {
+                self.send(ServerMessage::Prediction(Prediction {
                     request_id,
                     probabilities,
-                };
-                self.send(ServerMessage::Prediction(prediction))
+                }))
             }
+            Ok(Predicted::Pooled(values)) => self.pooled_prediction(sequence, request_id, &values),
             Err(fault) => self.not_done(Some(sequence), &fault),
+        }
+    }
+
+    fn pooled_prediction(
+        &mut self,
+        sequence: u64,
+        request_id: u32,
+        values: &[f32],
+    ) -> Vec<Effect<'static>> {
+        let d_model = self.offer.d_model as usize;
+        match TensorDescriptor::encode_rows(ActivationDtype::F32, d_model, values) {
+            Ok((pooled, payload)) => {
+                let prediction = PooledPrediction { request_id, pooled };
+                self.send_tensor(
+                    ServerMessage::PooledPrediction(prediction),
+                    Payload(payload),
+                )
+            }
+            Err(_) => self.not_done(Some(sequence), &Fault::RunFailed),
         }
     }
 
@@ -220,8 +258,13 @@ impl Session {
             TrainerEvent::Validation(report) => self.send(ServerMessage::Validation(report)),
             TrainerEvent::Paused => self.send(ServerMessage::Paused),
             TrainerEvent::Continued => self.send(ServerMessage::Continued),
+            TrainerEvent::Ask(ask) => self.ask(ask),
+            TrainerEvent::CutGradient(gradient, payload) => {
+                self.send_tensor(ServerMessage::CutGradient(gradient), payload)
+            }
             TrainerEvent::Done(done) => {
                 self.phase = Phase::Trained;
+                self.awaited = None;
                 self.send(ServerMessage::TrainDone(done))
             }
             TrainerEvent::Failed => self.run_failed(&Fault::RunFailed),
@@ -231,8 +274,23 @@ impl Session {
     /// Goes back to collecting after a run that failed or did not begin; the examples stay.
     pub fn run_failed(&mut self, fault: &Fault) -> Vec<Effect<'static>> {
         self.phase = Phase::Collecting;
+        self.awaited = None;
         let sequence = self.train_sequence.take();
         self.not_done(sequence, fault)
+    }
+
+    /// Asks the client, and remembers for what.
+    fn ask(&mut self, ask: Ask) -> Vec<Effect<'static>> {
+        self.awaited = Some(Awaited::by(&ask));
+        match ask {
+            Ask::Activations { batch, .. } => self.send(ServerMessage::Batch(batch)),
+            Ask::Gradient {
+                pooled, payload, ..
+            }
+            | Ask::Verdict {
+                pooled, payload, ..
+            } => self.send_tensor(ServerMessage::Pooled(pooled), payload),
+        }
     }
 
     fn accept<'a>(
@@ -259,6 +317,13 @@ impl Session {
             ClientMessage::Pause => Ok(self.steer(Phase::Held, Effect::Pause)),
             ClientMessage::Continue => Ok(self.steer(Phase::Training, Effect::Continue)),
             ClientMessage::Cancel => Ok(Effect::Cancel),
+            ClientMessage::BatchActivations(_)
+            | ClientMessage::PooledGradient(_)
+            | ClientMessage::Verdict(_) => {
+                awaited::check(self.awaited.as_ref(), &message, payload, self.offer.d_model)?;
+                self.awaited = None;
+                Ok(Effect::Answer { message, payload })
+            }
             ClientMessage::Predict(predict) => {
                 predict.check(payload, self.offer.d_model, &self.offer.limits)?;
                 if self.predictions_in_flight == PREDICTIONS_IN_FLIGHT_MAX {
@@ -282,36 +347,26 @@ impl Session {
     fn hello<'a>(&mut self, hello: Hello) -> Result<Effect<'a>, Fault> {
         self.offer.check(&hello)?;
         self.phase = Phase::Collecting;
-        let Hello {
-            model_id,
-            bottom_sha256,
-            cut,
-            n_classes,
-            adapter,
-            ..
-        } = hello;
-        self.task = Some(Task {
-            cut,
-            n_classes,
-            adapter,
-        });
-        Ok(Effect::Send(ServerMessage::Welcome(Welcome {
+        let welcome = Welcome {
             protocol_version: PROTOCOL_VERSION,
             session_token: self.token,
-            model_id,
-            bottom_sha256,
-            cut,
+            model_id: hello.model_id.clone(),
+            bottom_sha256: hello.bottom_sha256,
+            cut: hello.cut,
             d_model: self.offer.d_model,
             limits: self.offer.limits,
             device: self.offer.device.clone(),
-        })))
+            trains_dense: self.offer.trains_dense,
+        };
+        self.hello = Some(hello);
+        Ok(Effect::Send(ServerMessage::Welcome(welcome)))
     }
 
     fn check_upload(&self, upload: &Upload, payload: &[u8]) -> Result<(), Fault> {
         let Offer {
             d_model, limits, ..
         } = &*self.offer;
-        let n_classes = self.task.as_ref().map_or(0, |task| task.n_classes);
+        let form = ExampleForm::from(self.agreed()?);
         limits.check_examples(self.examples_stored(), upload.examples.len())?;
         limits.check_store_bytes(self.stored.bytes, payload.len() as u64)?;
         let mut fresh = HashSet::with_capacity(upload.examples.len());
@@ -321,28 +376,24 @@ impl Session {
                 return Err(Fault::DuplicateExample { position });
             }
         }
-        Ok(upload.check(payload, *d_model, n_classes, limits)?)
+        Ok(upload.check(payload, *d_model, &form, limits)?)
     }
 
     fn train<'a>(&mut self, sequence: u64, settings: TrainSettings) -> Result<Effect<'a>, Fault> {
-        let Stored {
-            train, validation, ..
-        } = self.stored;
-        let Some(Task {
-            cut,
-            n_classes,
-            adapter,
-        }) = self.task.clone()
-        else {
-            // Unreachable by the phase table; refused all the same.
-            let (message, phase) = ("Train", phase_name(Phase::Handshake));
-            return Err(Fault::WrongPhase { message, phase });
-        };
-        settings.check(n_classes, &self.offer.limits)?;
+        let (train, validation) = (self.stored.train, self.stored.validation);
+        let hello = self.agreed()?.clone();
+        settings.check(hello.n_classes, &self.offer.limits)?;
+        settings.check_labels(hello.labels)?;
         if train == 0 || validation == 0 {
             return Err(Fault::NoExamples { train, validation });
         }
         self.offer.limits.check_steps(settings.steps_total(train))?;
+        settings.check_batch_bytes(
+            &self.stored.seq_lengths,
+            self.offer.d_model,
+            ActivationDtype::F16.value_bytes(), // as what a gradient is sent at most, but for F32
+            &self.offer.limits,
+        )?;
         if self.predictions_in_flight > 0 {
             return Err(Fault::PredictionsOpen {
                 actual: self.predictions_in_flight,
@@ -350,12 +401,19 @@ impl Session {
         }
         self.phase = Phase::Training;
         self.train_sequence = Some(sequence);
-        Ok(Effect::Start(Run {
-            cut,
-            n_classes,
-            adapter,
-            settings,
-        }))
+        Ok(Effect::Start(Run { hello, settings }))
+    }
+
+    /// What both sides agreed on.
+    ///
+    /// # Errors
+    ///
+    /// Before `Hello`; the phase table lets nobody get here, and it is refused all the same.
+    fn agreed(&self) -> Result<&Hello, Fault> {
+        self.hello.as_ref().ok_or(Fault::WrongPhase {
+            message: "this message",
+            phase: phase_name(Phase::Handshake),
+        })
     }
 
     fn steer<'a>(&mut self, phase: Phase, effect: Effect<'a>) -> Effect<'a> {
@@ -372,6 +430,14 @@ impl Session {
             Vec::new()
         } else {
             vec![Effect::Send(message)]
+        }
+    }
+
+    fn send_tensor(&self, message: ServerMessage, payload: Payload) -> Vec<Effect<'static>> {
+        if self.closed {
+            Vec::new()
+        } else {
+            vec![Effect::SendTensor(message, payload)]
         }
     }
 
@@ -400,29 +466,6 @@ fn payload_bytes(upload: &Upload) -> u64 {
         .activations
         .payload_bytes()
         .map_or(0, |bytes| bytes as u64)
-}
-
-fn message_name(message: &ClientMessage) -> &'static str {
-    match message {
-        ClientMessage::Hello(_) => "Hello",
-        ClientMessage::Upload(_) => "Upload",
-        ClientMessage::Train(_) => "Train",
-        ClientMessage::Pause => "Pause",
-        ClientMessage::Continue => "Continue",
-        ClientMessage::Cancel => "Cancel",
-        ClientMessage::Predict(_) => "Predict",
-        ClientMessage::Goodbye => "Goodbye",
-    }
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Handshake => "waiting for Hello",
-        Phase::Collecting => "collecting examples",
-        Phase::Training => "training",
-        Phase::Held => "held",
-        Phase::Trained => "trained",
-    }
 }
 
 #[cfg(test)]

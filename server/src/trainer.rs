@@ -7,13 +7,14 @@
 //! | file | what |
 //! |---|---|
 //! | [`device`] | which device computes |
-//! | [`run`] | one fine-tuning run |
-//! | [`step`] | the mathematics of a step |
-//! | [`optimizer`] | AdamW, clipping, schedule |
+//! | [`run`] | one fine-tuning run, alone or step by step with its client |
+//! | [`step`] | the mathematics of a step; the optimizer is `shared::adapter`'s |
 //! | `worker` | the thread's loop |
+//!
+//! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
+//! turn when the [`Answer`] has come. Others go on meanwhile.
 
 pub mod device;
-pub mod optimizer;
 pub mod run;
 pub mod step;
 mod worker;
@@ -24,9 +25,12 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 
 use shared::adapter::AdapterError;
 use shared::model::ModelError;
+use shared::protocol::exchange::Square;
 use shared::protocol::message::{
-    AdapterSettings, StepReport, TrainDone, TrainSettings, ValidationReport,
+    AdapterSettings, Batch, BottomTraining, CutGradient, Judgement, LabelPlace, Pooled, StepReport,
+    TrainDone, TrainSettings, ValidationReport,
 };
+use shared::protocol::tensor::ActivationDtype;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::args::DeviceChoice;
@@ -47,6 +51,10 @@ pub struct JobSpec {
     pub adapter: AdapterSettings,
     /// How to train it.
     pub settings: TrainSettings,
+    /// Where the labels, and so the head and the loss are.
+    pub labels: LabelPlace,
+    /// Whether the client trains an adapter, too.
+    pub bottom: BottomTraining,
     /// The session's examples; nothing is added to it while the run lasts.
     pub examples: Arc<ActivationStore>,
 }
@@ -67,10 +75,98 @@ pub enum TrainerEvent {
     Paused,
     /// The run goes on.
     Continued,
+    /// The run is parked until the client has answered this.
+    Ask(Ask),
+    /// The gradient at the cut of the step that was just taken.
+    CutGradient(CutGradient, Payload),
     /// The run is over.
     Done(TrainDone),
     /// The run failed; the server's log says why.
     Failed,
+}
+
+/// What a run needs of its client before it can go on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// The activations of a batch.
+    Activations {
+        /// Which.
+        batch: Batch,
+        /// Rows of each of its examples.
+        seq_lengths: Vec<u16>,
+        /// Whether the step before awaits the client's share of the norm.
+        square: Square,
+    },
+    /// The gradient of what the client's head reads.
+    Gradient {
+        /// What it reads.
+        pooled: Pooled,
+        /// The numbers.
+        payload: Payload,
+        /// Whether this step awaits the client's share of the norm.
+        square: Square,
+    },
+    /// What the client says of validation examples.
+    Verdict {
+        /// What its head reads.
+        pooled: Pooled,
+        /// The numbers.
+        payload: Payload,
+        /// Whether these are the last of the pass.
+        last: bool,
+    },
+}
+
+/// What the client has answered. The session has held it against the [`Ask`].
+#[derive(Clone, PartialEq)]
+pub enum Answer {
+    /// To `Ask::Activations`.
+    Activations {
+        /// The activations.
+        batch: ActivationBatch,
+        /// As what they came.
+        dtype: ActivationDtype,
+        /// The client's share of the norm of the step before.
+        gradient_square: Option<f32>,
+    },
+    /// To `Ask::Gradient`.
+    Gradient {
+        /// `[examples, d_model]`, row-major.
+        values: Vec<f32>,
+        /// The client's share of the norm of this step.
+        gradient_square: Option<f32>,
+    },
+    /// To `Ask::Verdict`.
+    Verdict(Judgement),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Activations { .. } => "Activations",
+            Self::Gradient { .. } => "Gradient",
+            Self::Verdict(_) => "Verdict",
+        })
+    }
+}
+
+/// The bytes of a tensor on their way to the client.
+#[derive(Clone, PartialEq)]
+pub struct Payload(pub Vec<u8>);
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+/// What the best adapter says of some examples.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Predicted {
+    /// Class probabilities, `[examples, n_classes]`.
+    Probabilities(Vec<f32>),
+    /// What the client's head reads, `[examples, d_model]`.
+    Pooled(Vec<f32>),
 }
 
 /// Activations to classify: `[sum of seq_lengths, d_model]`, row-major.
@@ -106,6 +202,12 @@ pub enum TrainerError {
     /// The device failed.
     #[error("the compute device failed or was lost")]
     Device,
+    /// A number of the run is no longer finite.
+    #[error("the training diverged: a number is not finite any more")]
+    Diverged,
+    /// The run does not wait for such an answer.
+    #[error("the run does not wait for this answer")]
+    NotAwaited,
     /// There is no training example.
     #[error("there is no training example")]
     NothingToTrain,
@@ -124,7 +226,8 @@ enum Command {
     Pause(JobId, Reply<()>),
     Resume(JobId, Reply<()>),
     Cancel(JobId, Reply<()>),
-    Predict(JobId, ActivationBatch, Reply<Vec<f32>>),
+    Answer(JobId, Box<Answer>, Reply<()>),
+    Predict(JobId, ActivationBatch, Reply<Predicted>),
     Forget(JobId),
 }
 
@@ -135,6 +238,7 @@ type Reply<T> = oneshot::Sender<Result<T, TrainerError>>;
 pub struct TrainerHandle {
     commands: sync_mpsc::Sender<Command>,
     device_name: Arc<str>,
+    trains_dense: bool,
 }
 
 impl TrainerHandle {
@@ -153,6 +257,7 @@ impl TrainerHandle {
     ) -> Result<Self, TrainerError> {
         let device = device::open(choice)?;
         let worker = worker::Worker::load(model_dir, device.device, export_dir)?;
+        let trains_dense = worker.trains_dense();
         let (commands, inbox) = sync_mpsc::channel();
         std::thread::Builder::new()
             .name("trainer".to_owned())
@@ -160,7 +265,13 @@ impl TrainerHandle {
         Ok(Self {
             commands,
             device_name: device.name.into(),
+            trains_dense,
         })
+    }
+
+    /// Whether the dense layer of the task head is trained.
+    pub fn trains_dense(&self) -> bool {
+        self.trains_dense
     }
 
     /// What the trainer computes on: `cpu` or the GPU adapter's name.
@@ -210,7 +321,17 @@ impl TrainerHandle {
         self.ask(|reply| Command::Cancel(job, reply)).await
     }
 
-    /// Class probabilities `[examples, n_classes]` by the job's best adapter.
+    /// Gives a parked run what it waits for.
+    ///
+    /// # Errors
+    ///
+    /// When the job is not running, or waits for something else.
+    pub async fn answer(&self, job: JobId, answer: Answer) -> Result<(), TrainerError> {
+        self.ask(|reply| Command::Answer(job, Box::new(answer), reply))
+            .await
+    }
+
+    /// What the job's best adapter says: class probabilities, or what the client's head reads.
     ///
     /// # Errors
     ///
@@ -219,7 +340,7 @@ impl TrainerHandle {
         &self,
         job: JobId,
         batch: ActivationBatch,
-    ) -> Result<Vec<f32>, TrainerError> {
+    ) -> Result<Predicted, TrainerError> {
         self.ask(|reply| Command::Predict(job, batch, reply)).await
     }
 

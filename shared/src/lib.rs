@@ -5,10 +5,10 @@
 //! | [`text`] | `RawText` -> `TokenIds`; files to labelled examples | client only (feature `client`) |
 //! | [`privacy`] | `TokenIds` -> `PrivatizedTokenIds`, the two mechanisms | client only (feature `client`) |
 //! | [`model`] | the transformer, split at a cut | both |
-//! | [`adapter`] | LoRA and PEFT files | server |
+//! | [`adapter`] | what is trained and how: LoRA, loss, optimizer; PEFT files | server; client where it trains |
 //! | [`protocol`] | messages, frames, limits | both |
 //! | [`audit`] | attacks on what was released, and their scores | client only (feature `client`, not in a browser) |
-//! | [`metrics`] | accuracy, macro-F1, confusion matrix | server |
+//! | [`metrics`] | loss, accuracy, macro-F1, confusion matrix, which adapter is best | both |
 //!
 //! The promise is in the types: `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`; only the last has a
 //! way to the wire.

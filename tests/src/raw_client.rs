@@ -35,6 +35,8 @@ pub struct RawClient {
     socket: WebSocketStream<TcpStream>,
     /// Of the next message; tests may set it.
     pub sequence: u64,
+    /// What came behind the last message.
+    pub payload: Vec<u8>,
     server_sequence: u64,
 }
 
@@ -60,6 +62,7 @@ impl RawClient {
         Ok(Self {
             socket,
             sequence: 1,
+            payload: Vec::new(),
             server_sequence: 1,
         })
     }
@@ -135,6 +138,7 @@ impl RawClient {
                 "expected message {expected}; got {frame:?}"
             );
             self.server_sequence += 1;
+            self.payload = frame.payload.to_vec();
             return Ok(Received::Message(frame.message));
         }
     }

@@ -128,14 +128,23 @@ impl Reference {
         self.released(bottom, batch).values().to_vec()
     }
 
-    fn released(&self, bottom: &BottomModel, batch: &ReferenceBatch) -> CutActivations {
+    /// The tokens of a batch, as a bottom takes them.
+    ///
+    /// # Panics
+    ///
+    /// When an id is out of range.
+    pub fn tokens(&self, batch: &ReferenceBatch) -> TokenBatch {
         let examples: Vec<(&[u32], &[u8])> = batch
             .ids
             .iter()
             .zip(&batch.type_ids)
             .map(|(ids, kinds)| (&ids[..], &kinds[..]))
             .collect();
-        let tokens = TokenBatch::new(&examples, &self.config).expect("the ids are in range");
+        TokenBatch::new(&examples, &self.config).expect("the ids are in range")
+    }
+
+    fn released(&self, bottom: &BottomModel, batch: &ReferenceBatch) -> CutActivations {
+        let tokens = self.tokens(batch);
         futures_util::FutureExt::now_or_never(bottom.activations(&tokens))
             .expect("the CPU does not wait")
             .expect("the device works")

@@ -14,7 +14,9 @@ use server::store::DataDirectory;
 use server::trainer::TrainerHandle;
 use server::{App, Hosts, serve};
 use shared::protocol::limits::Limits;
-use shared::protocol::message::{AdapterSettings, AdapterTarget, Hello, PROTOCOL_VERSION};
+use shared::protocol::message::{
+    AdapterSettings, AdapterTarget, BottomTraining, Hello, LabelPlace, PROTOCOL_VERSION,
+};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -129,7 +131,7 @@ impl TestServer {
         Ok(serde_json::from_slice(&response.body)?)
     }
 
-    /// A `Hello` for cut 1 in f32 that the server accepts.
+    /// A `Hello` for cut 1 in f32 that the server accepts: labels travel, the bottom is frozen.
     ///
     /// # Errors
     ///
@@ -161,6 +163,8 @@ impl TestServer {
                 dropout: 0.0,
                 targets: vec![AdapterTarget::Query, AdapterTarget::Value],
             },
+            labels: LabelPlace::Server,
+            bottom: BottomTraining::Frozen,
         })
     }
 

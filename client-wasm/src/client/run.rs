@@ -14,8 +14,8 @@ use super::{Client, system_rng, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
 use crate::file::ChosenColumns;
-use crate::job::{Command, Job, Labelled};
-use crate::options::{TrainOptions, UploadDtype};
+use crate::job::{Command, Job, Labelled, Plan};
+use crate::options::{Bottom, LABEL_NOISE_MAX, LabelsAt, TrainOptions, UploadDtype};
 use crate::pipeline::TextPair;
 use crate::transport::Transport;
 
@@ -35,6 +35,8 @@ pub(super) struct Trained<T> {
 struct SentAs {
     dtype: UploadDtype,
     validation_share: f64,
+    labels: LabelsAt,
+    bottom: Bottom,
 }
 
 impl From<&TrainOptions> for SentAs {
@@ -42,6 +44,8 @@ impl From<&TrainOptions> for SentAs {
         Self {
             dtype: options.dtype,
             validation_share: options.validation_share,
+            labels: options.labels,
+            bottom: options.bottom,
         }
     }
 }
@@ -110,6 +114,16 @@ impl<T: Transport> Client<T> {
         mut on_event: impl FnMut(Event),
     ) -> Result<TrainDone, ClientError> {
         check(options)?;
+        if options.bottom == Bottom::Lora && self.pipeline.mechanism.perturbs_activations() {
+            return Err(ClientError::RepeatedRelease);
+        }
+        if options.bottom == Bottom::Lora && self.cut() == 0 {
+            let problem = "an adapter stands beside blocks, and cut 0 has none in the bottom";
+            return Err(ClientError::Option {
+                name: "bottom",
+                problem: problem.to_owned(),
+            });
+        }
         let trained = match self.trained.take() {
             Some(trained) if trained.serves(options) => trained,
             other => {
@@ -121,8 +135,14 @@ impl<T: Transport> Client<T> {
             }
         };
         let trained = self.trained.insert(trained);
-        let settings = options.settings(&trained.class_counts);
-        let done = trained.job.train(settings, commands, &mut on_event).await;
+        let plan = Plan {
+            settings: options.settings(&trained.class_counts),
+            label_noise: options.label_noise,
+        };
+        let run = trained
+            .job
+            .train(&self.pipeline, plan, commands, &mut on_event);
+        let done = Box::pin(run).await;
         if done.is_err() {
             self.trained = None;
         }
@@ -149,6 +169,8 @@ impl<T: Transport> Client<T> {
             cut: u32::try_from(self.cut()).unwrap_or(u32::MAX),
             n_classes: u32::try_from(labels.len()).unwrap_or(u32::MAX),
             adapter: options.adapter(),
+            labels: options.labels.into(),
+            bottom: options.bottom.into(),
         };
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
@@ -245,15 +267,20 @@ impl<T: Transport> Client<T> {
 const NOTHING_TRAINED: ClientError = ClientError::NotYet("train first; nothing can predict yet");
 
 fn check(options: &TrainOptions) -> Result<(), ClientError> {
-    if (0.0..=0.9).contains(&options.validation_share) {
-        Ok(())
-    } else {
+    let unusable = |name, problem: String| Err(ClientError::Option { name, problem });
+    if !(0.0..=0.9).contains(&options.validation_share) {
         let problem = "a share from 0 to 0.9 is possible".to_owned();
-        Err(ClientError::Option {
-            name: "validation share",
-            problem,
-        })
+        return unusable("validation share", problem);
     }
+    if !(0.0..=LABEL_NOISE_MAX).contains(&options.label_noise) {
+        let problem = format!("0 to {LABEL_NOISE_MAX} is possible");
+        return unusable("label noise", problem);
+    }
+    if options.label_noise > 0.0 && options.labels == LabelsAt::Server {
+        let problem = "labels travel to the server; noise hides them only where they stay here";
+        return unusable("label noise", problem.to_owned());
+    }
+    Ok(())
 }
 
 /// Rows of the file with the part that each belongs to.

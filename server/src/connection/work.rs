@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use shared::protocol::message::{Predict, Upload};
+use shared::protocol::message::{ClientMessage, Predict, Upload};
+use shared::protocol::tensor::TensorError;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -14,7 +15,9 @@ use crate::limits::RUN_EVENTS_MAX;
 use crate::routes::State;
 use crate::session::Run;
 use crate::store::ActivationStore;
-use crate::trainer::{ActivationBatch, JobId, JobSpec, TrainerError, TrainerEvent};
+use crate::trainer::{
+    ActivationBatch, Answer, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
+};
 
 /// Something that was at work has come to a result.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(super) enum Outcome {
     Predicted {
         sequence: u64,
         request_id: u32,
-        answer: Result<Vec<f32>, Fault>,
+        answer: Result<Predicted, Fault>,
     },
     /// A prediction panicked: nobody can say which.
     Lost,
@@ -88,7 +91,11 @@ impl Work {
                 Some(store) => store,
                 None => Arc::new(state.app.data.new_session(state.offer.d_model as usize)?),
             };
-            store.append(&upload.examples, upload.activations, &payload)?;
+            if upload.activations.rows == 0 {
+                store.append_headers(&upload.examples);
+            } else {
+                store.append(&upload.examples, upload.activations, &payload)?;
+            }
             Ok((store, upload))
         });
         let (store, upload) = done
@@ -107,10 +114,12 @@ impl Work {
             self.state.app.trainer.forget(earlier);
         }
         let spec = JobSpec {
-            cut: run.cut as usize,
-            n_classes: run.n_classes as usize,
-            adapter: run.adapter,
+            cut: run.hello.cut as usize,
+            n_classes: run.hello.n_classes as usize,
+            adapter: run.hello.adapter,
             settings: run.settings,
+            labels: run.hello.labels,
+            bottom: run.hello.bottom,
             examples,
         };
         let job = self.state.new_job();
@@ -119,6 +128,18 @@ impl Work {
         self.job = Some(job);
         self.reports = Some(reports);
         Ok(())
+    }
+
+    /// Gives the run what it waits for.
+    pub(super) async fn answer(&self, message: ClientMessage, payload: Bytes) -> Result<(), Fault> {
+        let job = self.job.ok_or(Fault::RunFailed)?;
+        let answer = spawn_blocking(move || answer(message, &payload)).await;
+        // The session has held this payload against its descriptor.
+        let answer = answer
+            .map_err(|_| Fault::RunFailed)?
+            .map_err(|_| Fault::RunFailed)?
+            .ok_or(Fault::RunFailed)?;
+        steered(self.state.app.trainer.answer(job, answer).await)
     }
 
     pub(super) async fn pause(&self) -> Result<(), Fault> {
@@ -179,6 +200,26 @@ impl Work {
             }
         }
     }
+}
+
+/// A message and its payload as the trainer takes them; none for a message that answers nothing.
+fn answer(message: ClientMessage, payload: &[u8]) -> Result<Option<Answer>, TensorError> {
+    Ok(match message {
+        ClientMessage::BatchActivations(answer) => Some(Answer::Activations {
+            batch: ActivationBatch {
+                values: answer.activations.decode(payload)?,
+                seq_lengths: answer.seq_lengths,
+            },
+            dtype: answer.activations.dtype,
+            gradient_square: answer.gradient_square,
+        }),
+        ClientMessage::PooledGradient(answer) => Some(Answer::Gradient {
+            values: answer.gradient.decode(payload)?,
+            gradient_square: answer.gradient_square,
+        }),
+        ClientMessage::Verdict(verdict) => Some(Answer::Verdict(verdict.judgement)),
+        _ => None,
+    })
 }
 
 /// A run that the trainer does not know any more has just ended, and its last report is on the way.

@@ -18,6 +18,8 @@ pub struct Offer {
     pub limits: Limits,
     /// What the trainer computes on.
     pub device: String,
+    /// Whether the dense layer of the task head is trained.
+    pub trains_dense: bool,
 }
 
 /// One cut that is offered.

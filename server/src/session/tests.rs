@@ -1,9 +1,13 @@
 //! The session without sockets, files or a trainer.
 
+mod exchange_tests;
+
 use shared::protocol::limits::Limits;
-use shared::protocol::message::{AdapterTarget, DoneReason, ExampleHeader, RefusalCode, TrainDone};
+use shared::protocol::message::{
+    AdapterSettings, AdapterTarget, BatchActivations, DoneReason, ExampleHeader, Judgement,
+    LabelPlace, PooledGradient, RefusalCode, TrainDone, Verdict,
+};
 use shared::protocol::refusal::{CLOSE_POLICY, CLOSE_TRY_LATER};
-use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::*;
 
@@ -27,6 +31,7 @@ fn offer() -> Offer {
         }],
         limits,
         device: "cpu".into(),
+        trains_dense: false,
     }
 }
 
@@ -44,6 +49,8 @@ fn hello() -> Hello {
             dropout: 0.0,
             targets,
         },
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Frozen,
     }
 }
 
@@ -59,7 +66,7 @@ fn upload(examples: &[(u32, Split)]) -> Upload {
     let header = |&(example_id, split): &(u32, Split)| ExampleHeader {
         example_id,
         split,
-        label: 0,
+        label: Some(0),
         seq_length: 1,
     };
     let examples: Vec<_> = examples.iter().map(header).collect();
@@ -90,6 +97,28 @@ fn predict() -> ClientMessage {
         seq_lengths: vec![1],
         activations: tensor(1),
     })
+}
+
+/// One row for step `step`.
+fn activations(step: u32) -> BatchActivations {
+    BatchActivations {
+        step,
+        seq_lengths: vec![1],
+        activations: tensor(1),
+        gradient_square: None,
+    }
+}
+
+fn pooled_gradient(step: u32) -> PooledGradient {
+    PooledGradient {
+        step,
+        gradient: tensor(1),
+        gradient_square: Some(0.5),
+    }
+}
+
+fn verdict(step: u32, judgement: Judgement) -> Verdict {
+    Verdict { step, judgement }
 }
 
 const DONE: TrainDone = TrainDone {
@@ -194,7 +223,7 @@ fn a_session_from_hello_to_goodbye() {
         [Effect::Send(ServerMessage::Acknowledged(acknowledged))]
     );
     let effects = probe.say(ClientMessage::Train(settings()));
-    assert!(matches!(&effects[..], [Effect::Start(run)] if run.cut == 1 && run.n_classes == 2));
+    assert!(matches!(&effects[..], [Effect::Start(run)] if run.hello == hello()));
     let effects = probe.session.report(TrainerEvent::Done(DONE));
     assert_eq!(effects, [Effect::Send(ServerMessage::TrainDone(DONE))]);
     let effects = probe.say_with(predict(), &ROW);
@@ -202,7 +231,9 @@ fn a_session_from_hello_to_goodbye() {
         matches!(effects[..], [Effect::Predict { sequence: 4, .. }]),
         "{effects:?}"
     );
-    let effects = probe.session.predicted(4, 1, Ok(vec![0.25, 0.75]));
+    let effects = probe
+        .session
+        .predicted(4, 1, Ok(Predicted::Probabilities(vec![0.25, 0.75])));
     assert!(
         matches!(effects[..], [Effect::Send(ServerMessage::Prediction(_))]),
         "{effects:?}"
@@ -226,6 +257,9 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
             ClientMessage::Cancel,
             predict(),
             ClientMessage::Goodbye,
+            ClientMessage::BatchActivations(activations(1)),
+            ClientMessage::PooledGradient(pooled_gradient(1)),
+            ClientMessage::Verdict(verdict(1, Judgement::Best)),
         ]
     };
     let mut refused = 0;
@@ -244,8 +278,9 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
             assert_eq!(probe.session.phase(), phase);
         }
     }
-    // Hello 4, Upload 4, Train 3, Pause 4, Continue 4, Cancel 3, Predict 4, Goodbye 1.
-    assert_eq!(refused, 27);
+    // Hello 4, Upload 4, Train 3, Pause 4, Continue 4, Cancel 3, Predict 4, Goodbye 1, and 3 for each
+    // of the three answers.
+    assert_eq!(refused, 36);
 }
 
 #[test]
@@ -390,7 +425,8 @@ fn predictions_are_bounded_and_hold_a_new_run_back() {
         (RefusalCode::LimitExceeded, false)
     );
     for _ in 0..PREDICTIONS_IN_FLIGHT_MAX {
-        probe.session.predicted(4, 1, Ok(vec![]));
+        let answer = Predicted::Probabilities(vec![]);
+        probe.session.predicted(4, 1, Ok(answer));
     }
     assert!(matches!(probe.say(train())[..], [Effect::Start(_)]));
 }

@@ -22,14 +22,14 @@ use crate::trainer::ActivationBatch;
 pub struct LabelledBatch {
     /// Their activations, in the order asked for.
     pub activations: ActivationBatch,
-    /// Their labels, in the same order.
+    /// Their labels, in the same order; empty where labels stay at the client.
     pub labels: Vec<u32>,
 }
 
 impl fmt::Debug for LabelledBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LabelledBatch")
-            .field("examples", &self.labels.len())
+            .field("examples", &self.activations.seq_lengths.len())
             .finish_non_exhaustive()
     }
 }
@@ -57,10 +57,17 @@ struct Chunk {
     tensor: TensorDescriptor,
 }
 
-/// One example: rows `first_row..first_row + header.seq_length` of a chunk.
+/// One example.
 #[derive(Clone, Copy)]
 struct Entry {
     header: ExampleHeader,
+    /// None where the client computes activations for each batch anew.
+    place: Option<Place>,
+}
+
+/// Rows `first_row..first_row + header.seq_length` of a chunk.
+#[derive(Clone, Copy)]
+struct Place {
     chunk: u32,
     first_row: u32,
 }
@@ -121,12 +128,36 @@ impl ActivationStore {
         for header in examples {
             index.entries.push(Entry {
                 header: *header,
-                chunk,
-                first_row,
+                place: Some(Place { chunk, first_row }),
             });
             first_row += u32::from(header.seq_length);
         }
         Ok(index.entries.len())
+    }
+
+    /// Adds examples whose activations come later, batch by batch, and are not stored.
+    ///
+    /// Returns the number of examples in the store.
+    pub fn append_headers(&self, examples: &[ExampleHeader]) -> usize {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = |header: &ExampleHeader| Entry {
+            header: *header,
+            place: None,
+        };
+        index.entries.extend(examples.iter().map(entry));
+        index.entries.len()
+    }
+
+    /// The headers of some examples, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for an index that does not exist.
+    pub fn headers(&self, indices: &[usize]) -> io::Result<Vec<ExampleHeader>> {
+        let index = self.index();
+        let header = |i: &usize| Some(index.entries.get(*i)?.header);
+        let found: Option<Vec<_>> = indices.iter().map(header).collect();
+        found.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     /// Reads some examples, in the order asked for.
@@ -137,22 +168,21 @@ impl ActivationStore {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an index that does not exist; otherwise the file system's reason.
+    /// `InvalidInput` for an index that does not exist or has no activations here; otherwise the file
+    /// system's reason.
     pub fn read(&self, indices: &[usize]) -> io::Result<LabelledBatch> {
         let found = self.locate(indices)?;
         let rows: usize = found
             .iter()
-            .map(|(entry, _)| usize::from(entry.header.seq_length))
+            .map(|(header, ..)| usize::from(header.seq_length))
             .sum();
         let mut values = Vec::with_capacity(rows * self.d_model);
-        for (entry, chunk) in &found {
-            values.extend_from_slice(&self.read_example(*entry, *chunk)?);
+        for (header, first_row, chunk) in &found {
+            values.extend_from_slice(&self.read_example(header, *first_row, *chunk)?);
         }
-        let seq_lengths = found
-            .iter()
-            .map(|(entry, _)| entry.header.seq_length)
-            .collect();
-        let labels = found.iter().map(|(entry, _)| entry.header.label).collect();
+        let headers = || found.iter().map(|(header, ..)| header);
+        let seq_lengths = headers().map(|header| header.seq_length).collect();
+        let labels = headers().filter_map(|header| header.label).collect();
         Ok(LabelledBatch {
             activations: ActivationBatch {
                 values,
@@ -174,12 +204,9 @@ impl ActivationStore {
             .collect()
     }
 
-    /// The label of an example, if there is such an example.
+    /// The label of an example, if there is such an example and its label is here.
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.index()
-            .entries
-            .get(index)
-            .map(|entry| entry.header.label)
+        self.index().entries.get(index)?.header.label
     }
 
     /// The rows of an example, if there is such an example.
@@ -221,20 +248,27 @@ impl ActivationStore {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn locate(&self, indices: &[usize]) -> io::Result<Vec<(Entry, Chunk)>> {
+    /// Header, first row and chunk of some examples.
+    fn locate(&self, indices: &[usize]) -> io::Result<Vec<(ExampleHeader, u32, Chunk)>> {
         let index = self.index();
         let find = |i: &usize| {
-            let entry = *index.entries.get(*i)?;
-            Some((entry, *index.chunks.get(entry.chunk as usize)?))
+            let Entry { header, place } = *index.entries.get(*i)?;
+            let Place { chunk, first_row } = place?;
+            Some((header, first_row, *index.chunks.get(chunk as usize)?))
         };
         let found: Option<Vec<_>> = indices.iter().map(find).collect();
         found.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     /// Reads the numbers of one example.
-    fn read_example(&self, entry: Entry, chunk: Chunk) -> io::Result<Vec<f32>> {
-        let rows = u32::from(entry.header.seq_length);
-        let range = entry.first_row..entry.first_row + rows;
+    fn read_example(
+        &self,
+        header: &ExampleHeader,
+        first_row: u32,
+        chunk: Chunk,
+    ) -> io::Result<Vec<f32>> {
+        let rows = u32::from(header.seq_length);
+        let range = first_row..first_row + rows;
         let lies = chunk
             .tensor
             .row_bytes(range)
@@ -270,7 +304,7 @@ mod tests {
         ExampleHeader {
             example_id,
             split,
-            label,
+            label: Some(label),
             seq_length,
         }
     }
@@ -357,6 +391,38 @@ mod tests {
             store.read(&[0]).unwrap_err().kind(),
             io::ErrorKind::InvalidInput
         );
+    }
+
+    #[test]
+    fn examples_without_activations_have_headers_and_nothing_to_read() {
+        let store = store();
+        let label_less = ExampleHeader {
+            label: None,
+            ..header(3, Split::Validation, 0, 7)
+        };
+        let headers = [header(9, Split::Train, 1, 4), label_less];
+        assert_eq!(store.append_headers(&headers), 2);
+        assert_eq!(store.headers(&[1, 0]).unwrap(), [headers[1], headers[0]]);
+        assert_eq!((store.label(0), store.label(1)), (Some(1), None));
+        assert_eq!(store.indices(Split::Train), [0]);
+        for missing in [store.read(&[0]).err(), store.headers(&[2]).err()] {
+            assert_eq!(missing.unwrap().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn labels_that_are_not_here_are_not_made_up() {
+        let store = store();
+        let label_less = ExampleHeader {
+            label: None,
+            ..header(0, Split::Train, 0, 1)
+        };
+        let payload = f32_bytes(&[1.0, 2.0]);
+        store
+            .append(&[label_less], tensor(ActivationDtype::F32, 1), &payload)
+            .unwrap();
+        let batch = store.read(&[0]).unwrap();
+        assert_eq!((batch.activations.values.len(), batch.labels.len()), (2, 0));
     }
 
     #[test]

@@ -1,27 +1,33 @@
 //! One fine-tuning run: its order of examples, its steps, its validations, its best adapter.
+//!
+//! Here is a run that has everything it needs at the server. `exchange` is the run whose labels or
+//! whose bottom are at the client: the same steps, in turns between which it may wait.
+
+mod exchange;
 
 use std::time::Instant;
 
 use burn::tensor::Device;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
-use shared::adapter::{Adapter, LoraConfig};
-use shared::metrics::Confusion;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use shared::adapter::{Adapter, AdapterOptimizer, LoraConfig, Schedule};
+use shared::metrics::{Measurement, Ranking};
 use shared::model::{ModelConfig, TopModel};
 use shared::protocol::message::{
-    DoneReason, Split, StepReport, TrainDone, TrainSettings, ValidationReport,
+    BottomTraining, DoneReason, LabelPlace, Split, StepReport, TrainDone, TrainSettings,
+    ValidationReport,
 };
 
-use super::optimizer::{AdapterOptimizer, Schedule};
-use super::step::{PaddedBatch, cross_entropy, gradients, logits};
-use super::{JobSpec, TrainerError};
+use super::step::{PaddedBatch, gradients, scores};
+use super::{Answer, JobSpec, TrainerError, TrainerEvent};
 use crate::store::LabelledBatch;
+use exchange::Exchange;
 
 /// Examples classified at a time in a validation: bounds memory, not the result.
 const VALIDATION_BATCH: usize = 64;
 
-/// A run, between two steps.
+/// A run, between two turns.
 #[derive(Debug)]
 pub struct Run {
     spec: JobSpec,
@@ -36,26 +42,23 @@ pub struct Run {
     steps_per_epoch: u32,
     steps_total: u32,
     step: u32,
+    ranking: Ranking,
     best: Option<Best>,
-    validations_without_gain: u32,
+    exchange: Exchange,
 }
 
 #[derive(Debug)]
 struct Best {
     step: u32,
-    accuracy: f32,
-    loss: f32,
     adapter: Adapter,
 }
 
 /// What one turn of a run produced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Turn {
-    /// The step that was taken.
-    pub step: StepReport,
-    /// The validation after it, when one was due.
-    pub validation: Option<ValidationReport>,
-    /// The end, when this was the last step.
+    /// Reports, in order.
+    pub events: Vec<TrainerEvent>,
+    /// The end, when this was the last turn.
     pub done: Option<TrainDone>,
 }
 
@@ -73,15 +76,17 @@ impl Run {
         mut rng: ChaCha8Rng,
     ) -> Result<Self, TrainerError> {
         let lora = LoraConfig::try_from(&spec.adapter)?;
-        let adapter = Adapter::init(
-            &lora,
-            model,
-            &top,
-            spec.cut,
-            spec.n_classes,
-            &mut rng,
-            device,
-        );
+        // A generator of its own: the order of the examples does not depend on where the head is.
+        let mut init = ChaCha8Rng::from_rng(&mut rng);
+        let (cut, n_classes) = (spec.cut, spec.n_classes);
+        let adapter = match spec.labels {
+            LabelPlace::Server => {
+                Adapter::init(&lora, model, &top, cut, n_classes, &mut init, device)
+            }
+            LabelPlace::Client => {
+                Adapter::init_lora(&lora, model, cut..model.n_layers, &mut init, device)
+            }
+        };
         let order = spec.examples.indices(Split::Train);
         let validation = spec.examples.indices(Split::Validation);
         let steps_per_epoch = steps_per_epoch(order.len(), &spec.settings);
@@ -94,9 +99,10 @@ impl Run {
             optimizer: AdapterOptimizer::new(settings),
             schedule: Schedule::new(settings.learning_rate, settings.warmup_share, steps_total),
             device: device.clone(),
-            validations_without_gain: 0,
+            ranking: Ranking::default(),
             step: 0,
             best: None,
+            exchange: Exchange::default(),
             spec,
             top,
             adapter,
@@ -113,31 +119,35 @@ impl Run {
         self.steps_total
     }
 
-    /// Takes one optimizer step, and validates when that is due.
+    /// Whether the run can take a turn; one that waits for its client cannot.
+    pub fn is_ready(&self) -> bool {
+        self.exchange.is_ready()
+    }
+
+    /// Gives the run what it waits for.
     ///
     /// # Errors
     ///
-    /// When the activations cannot be read or the device fails.
+    /// When it waits for nothing, or for something else.
+    pub fn answer(&mut self, answer: Answer) -> Result<(), TrainerError> {
+        self.exchange.take_answer(answer)
+    }
+
+    /// Goes on until the client is needed, or a step with its validation is done.
+    ///
+    /// # Errors
+    ///
+    /// When the activations cannot be read, the training diverges or the device fails.
     pub fn turn(&mut self) -> Result<Turn, TrainerError> {
-        let step = self.train_step()?;
-        let done = self.step == self.steps_total;
-        let validation = if self.validation_is_due() {
-            Some(self.validate()?)
-        } else {
-            None
-        };
-        let patience = self.spec.settings.patience;
-        let stopped = patience > 0 && self.validations_without_gain >= patience;
-        let done = match (done, stopped) {
-            (true, _) => Some(self.done(DoneReason::Finished)),
-            (false, true) => Some(self.done(DoneReason::StoppedEarly)),
-            (false, false) => None,
-        };
-        Ok(Turn {
-            step,
-            validation,
-            done,
-        })
+        if !self.is_alone() {
+            return self.turn_together();
+        }
+        let mut events = vec![TrainerEvent::Step(self.train_step()?)];
+        if self.validation_is_due() {
+            events.push(TrainerEvent::Validation(self.validate()?));
+        }
+        let done = self.end();
+        Ok(Turn { events, done })
     }
 
     /// The end of the run at this point.
@@ -152,28 +162,59 @@ impl Run {
 
     /// The run's result: the model and the best adapter, the last one where nothing was validated.
     pub fn into_trained(self) -> Trained {
+        let is_whole = self.is_alone();
         let adapter = self.best.map_or(self.adapter, |best| best.adapter);
         Trained {
             top: self.top,
             adapter,
-            n_classes: self.spec.n_classes,
+            labels: self.spec.labels,
+            is_whole,
         }
     }
 
-    fn train_step(&mut self) -> Result<StepReport, TrainerError> {
-        let started = Instant::now();
+    /// Whether everything that is trained is here.
+    fn is_alone(&self) -> bool {
+        let JobSpec { labels, bottom, .. } = self.spec;
+        labels == LabelPlace::Server && bottom == BottomTraining::Frozen
+    }
+
+    /// The end, when this was the last step or patience has run out.
+    fn end(&self) -> Option<TrainDone> {
+        if self.step == self.steps_total {
+            return Some(self.done(DoneReason::Finished));
+        }
+        let stopped = self.ranking.is_exhausted(self.spec.settings.patience);
+        stopped.then(|| self.done(DoneReason::StoppedEarly))
+    }
+
+    /// The examples of the next step, in an order drawn anew for each epoch.
+    fn next_examples(&mut self) -> Vec<usize> {
         let within = self.step % self.steps_per_epoch;
         if within == 0 {
             self.order.shuffle(&mut self.rng);
         }
         let size = self.spec.settings.batch_size as usize;
-        let indices: Vec<usize> = self
-            .order
-            .iter()
-            .copied()
-            .skip(within as usize * size)
-            .take(size)
-            .collect();
+        let rest = self.order.iter().skip(within as usize * size);
+        rest.take(size).copied().collect()
+    }
+
+    /// Counts a step that was taken.
+    fn count_step(&mut self, loss: Option<f32>, started: Instant) -> StepReport {
+        let learning_rate = self.schedule.learning_rate(self.step);
+        let epoch = self.step / self.steps_per_epoch + 1;
+        self.step += 1;
+        StepReport {
+            step: self.step,
+            epoch,
+            loss,
+            learning_rate: learning_rate as f32,
+            step_millis: u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn train_step(&mut self) -> Result<StepReport, TrainerError> {
+        let started = Instant::now();
+        let indices = self.next_examples();
         let LabelledBatch {
             activations,
             labels,
@@ -182,17 +223,12 @@ impl Run {
         let adapter = self.adapter.with_dropout_seed(self.rng.next_u64());
         let weights = &self.spec.settings.class_weights;
         let (loss, gradients) = gradients(&self.top, &adapter, &batch, &labels, weights)?;
-        let learning_rate = self.schedule.learning_rate(self.step);
-        self.adapter = self.optimizer.step(&self.adapter, gradients, learning_rate);
-        let epoch = self.step / self.steps_per_epoch + 1;
-        self.step += 1;
-        Ok(StepReport {
-            step: self.step,
-            epoch,
-            loss,
-            learning_rate: learning_rate as f32,
-            step_millis: u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX),
-        })
+        let rate = self.schedule.learning_rate(self.step);
+        let stepped = self
+            .optimizer
+            .step(&self.adapter, gradients.adapter, 0.0, rate);
+        self.adapter = stepped;
+        Ok(self.count_step(Some(loss), started))
     }
 
     fn validation_is_due(&self) -> bool {
@@ -211,51 +247,32 @@ impl Run {
 
     fn validate(&mut self) -> Result<ValidationReport, TrainerError> {
         let examples = &self.spec.examples;
-        let n_classes = self.spec.n_classes;
-        let mut confusion = Confusion::new(n_classes);
-        let mut loss = 0.0;
+        let mut measurement = Measurement::new(self.spec.n_classes);
         for indices in self.validation.chunks(VALIDATION_BATCH) {
             let LabelledBatch {
                 activations,
                 labels,
             } = examples.read(indices)?;
             let batch = PaddedBatch::new(&activations, examples.d_model(), &self.device);
-            let logits = logits(&self.top, &self.adapter, &batch);
-            let mean = cross_entropy(logits.clone(), &labels, &[]).into_scalar::<f32>();
-            loss += mean * labels.len() as f32;
-            let scores = logits
-                .into_data()
-                .try_into_vec::<f32>()
-                .map_err(|_| TrainerError::Device)?;
-            for (scores, label) in scores.chunks_exact(n_classes).zip(&labels) {
-                confusion.add(*label as usize, argmax(scores));
-            }
+            measurement.add(&scores(&self.top, &self.adapter, &batch)?, &labels);
         }
-        let loss = loss / self.validation.len() as f32;
-        let accuracy = confusion.accuracy();
-        let best = self.best.as_ref().is_none_or(|best| {
-            accuracy > best.accuracy || (accuracy == best.accuracy && loss < best.loss)
-        });
+        Ok(self.rank(&measurement))
+    }
+
+    /// Keeps the adapter if this validation is the best so far.
+    fn rank(&mut self, measurement: &Measurement) -> ValidationReport {
+        let best = self.ranking.enter(measurement);
         if best {
-            let adapter = self.adapter.clone();
-            self.best = Some(Best {
-                step: self.step,
-                accuracy,
-                loss,
-                adapter,
-            });
-            self.validations_without_gain = 0;
-        } else {
-            self.validations_without_gain += 1;
+            self.keep_best();
         }
-        Ok(ValidationReport {
+        measurement.report(self.step, best)
+    }
+
+    fn keep_best(&mut self) {
+        self.best = Some(Best {
             step: self.step,
-            loss,
-            accuracy,
-            macro_f1: confusion.macro_f1(),
-            confusion: confusion.counts().to_vec(),
-            best,
-        })
+            adapter: self.adapter.clone(),
+        });
     }
 }
 
@@ -266,8 +283,10 @@ pub struct Trained {
     pub top: TopModel,
     /// The best adapter.
     pub adapter: Adapter,
-    /// Classes of the task.
-    pub n_classes: usize,
+    /// Where the labels are, and so the trained part of the head.
+    pub labels: LabelPlace,
+    /// Whether the adapter is all that was trained; otherwise the client has the rest.
+    pub is_whole: bool,
 }
 
 /// Optimizer steps of one epoch; the last batch may be smaller.
@@ -275,19 +294,4 @@ fn steps_per_epoch(examples: usize, settings: &TrainSettings) -> u32 {
     u32::try_from(examples)
         .unwrap_or(u32::MAX)
         .div_ceil(settings.batch_size.max(1))
-}
-
-fn argmax(scores: &[f32]) -> usize {
-    let best = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(class, _)| class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_score_wins() {
-        assert_eq!(argmax(&[0.1, 0.7, 0.2]), 1);
-    }
 }

@@ -1,9 +1,9 @@
 //! The mathematics of one optimizer step and of one answer: pure functions of a top model, an
 //! adapter and a batch.
 
-use burn::tensor::activation::{log_softmax, softmax};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use shared::adapter::Adapter;
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use shared::adapter::{Adapter, cross_entropy};
 use shared::model::{AttentionMask, TopModel};
 
 use super::{ActivationBatch, TrainerError};
@@ -13,6 +13,7 @@ use super::{ActivationBatch, TrainerError};
 pub struct PaddedBatch {
     activations: Tensor<3>, // [batch, seq, d_model]
     mask: AttentionMask,
+    seq_lengths: Vec<usize>,
 }
 
 impl PaddedBatch {
@@ -32,13 +33,51 @@ impl PaddedBatch {
         Self {
             activations: Tensor::from_data(TensorData::new(values, shape), device),
             mask: AttentionMask::from_lengths(&lengths, seq, device),
+            seq_lengths: lengths,
         }
+    }
+
+    /// The same batch as a leaf of a new graph: a backward pass also gives the gradient at the cut.
+    pub fn leaf(self) -> Self {
+        Self {
+            activations: self.activations.autodiff().require_grad(),
+            ..self
+        }
+    }
+
+    /// The gradient at the cut without padding, `[sum of lengths, d_model]`; none where the batch is
+    /// no leaf.
+    fn cut_gradient(&self, gradients: &mut Gradients) -> Result<Option<Vec<f32>>, TrainerError> {
+        let Some(padded) = self.activations.grad_remove(gradients) else {
+            return Ok(None);
+        };
+        let [_, seq, d_model] = padded.dims();
+        let padded = read(padded)?;
+        let mut rows = Vec::with_capacity(padded.len());
+        for (example, length) in self.seq_lengths.iter().enumerate() {
+            let start = example * seq * d_model;
+            rows.extend_from_slice(&padded[start..start + length * d_model]);
+        }
+        Ok(Some(rows))
     }
 }
 
 /// Class scores, `[batch, n_classes]`.
 pub fn logits(top: &TopModel, adapter: &Adapter, batch: &PaddedBatch) -> Tensor<2> {
     top.forward(batch.activations.clone(), &batch.mask, adapter)
+}
+
+/// Class scores of a batch, row-major.
+///
+/// # Errors
+///
+/// When the device fails.
+pub fn scores(
+    top: &TopModel,
+    adapter: &Adapter,
+    batch: &PaddedBatch,
+) -> Result<Vec<f32>, TrainerError> {
+    read(logits(top, adapter, batch))
 }
 
 /// Class probabilities, `[batch, n_classes]`, row-major.
@@ -54,30 +93,29 @@ pub fn probabilities(
     read(softmax(logits(top, adapter, batch), 1))
 }
 
-/// `sum of w[y] * -log p[y] / sum of w[y]`, as `CrossEntropyLoss(weight)` of PyTorch.
+/// What the trained part of the head reads, `[batch, d_model]`, row-major.
 ///
-/// # Shapes
+/// # Errors
 ///
-/// - logits: `[batch, n_classes]`
-/// - weights: one a class; empty for equal weights
-/// - output: `[1]`
-pub fn cross_entropy(logits: Tensor<2>, labels: &[u32], weights: &[f32]) -> Tensor<1> {
-    let device = logits.device().without_autodiff();
-    let weight_of = |label: &u32| weights.get(*label as usize).copied().unwrap_or(1.0);
-    let total: f32 = labels.iter().map(weight_of).sum();
-    let shares: Vec<f32> = labels
-        .iter()
-        .map(|label| weight_of(label) / total)
-        .collect();
-    let indices: Vec<i32> = labels.iter().map(|label| label.cast_signed()).collect();
-    let shape = [labels.len(), 1];
-    let indices = Tensor::<2, Int>::from_data(TensorData::new(indices, shape), &device);
-    let shares = Tensor::<2>::from_data(TensorData::new(shares, shape), &device);
-    let own = log_softmax(logits, 1).gather(1, indices); // [batch, 1]
-    (own * shares).sum().neg()
+/// When the device fails.
+pub fn pooled(
+    top: &TopModel,
+    adapter: &Adapter,
+    batch: &PaddedBatch,
+) -> Result<Vec<f32>, TrainerError> {
+    read(top.pooled(batch.activations.clone(), &batch.mask, adapter))
 }
 
-/// The loss of a batch and the gradient of every matrix of the adapter, in its order.
+/// Gradients of one batch.
+#[derive(Debug)]
+pub struct BatchGradients {
+    /// Of every matrix of the adapter, in its order.
+    pub adapter: Vec<Tensor<2>>,
+    /// At the cut, `[sum of lengths, d_model]`, where the batch is a leaf.
+    pub cut: Option<Vec<f32>>,
+}
+
+/// The loss of a batch, and its gradients.
 ///
 /// # Errors
 ///
@@ -88,20 +126,84 @@ pub fn gradients(
     batch: &PaddedBatch,
     labels: &[u32],
     weights: &[f32],
-) -> Result<(f32, Vec<Tensor<2>>), TrainerError> {
-    let leaves = adapter.map(|parameter| parameter.clone().autodiff().require_grad());
+) -> Result<(f32, BatchGradients), TrainerError> {
+    let leaves = adapter.leaves();
     let loss = cross_entropy(logits(top, &leaves, batch), labels, weights);
-    let mut gradients = loss.backward();
-    let collected: Option<Vec<_>> = leaves
-        .parameters()
-        .iter()
-        .map(|leaf| leaf.grad_remove(&mut gradients))
-        .collect();
-    let value = read(loss.without_autodiff())?
-        .first()
-        .copied()
-        .ok_or(TrainerError::Device)?;
-    Ok((value, collected.ok_or(TrainerError::Device)?))
+    let gradients = collect(&leaves, batch, loss.backward())?;
+    Ok((number(loss.without_autodiff())?, gradients))
+}
+
+/// A batch that went through the top; its backward pass waits for the gradient of what came out.
+#[derive(Debug)]
+pub struct OpenPass {
+    leaves: Adapter,
+    batch: PaddedBatch,
+    pooled: Tensor<2>, // [batch, d_model]
+}
+
+impl OpenPass {
+    /// Runs the top up to the trained part of the head, and remembers the graph.
+    pub fn new(top: &TopModel, adapter: &Adapter, batch: PaddedBatch) -> Self {
+        let leaves = adapter.leaves();
+        let pooled = top.pooled(batch.activations.clone(), &batch.mask, &leaves);
+        Self {
+            leaves,
+            batch,
+            pooled,
+        }
+    }
+
+    /// What the trained part of the head reads, `[batch, d_model]`, row-major.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn pooled(&self) -> Result<Vec<f32>, TrainerError> {
+        read(self.pooled.clone().without_autodiff())
+    }
+
+    /// The gradients of the loss whose gradient with respect to the pooled output is given: those of
+    /// `sum of pooled * gradient`, by the chain rule.
+    ///
+    /// # Shapes
+    ///
+    /// - gradient: `[batch, d_model]`
+    ///
+    /// # Errors
+    ///
+    /// When the device fails, or a matrix has no gradient.
+    pub fn backward(self, gradient: Vec<f32>) -> Result<BatchGradients, TrainerError> {
+        let shape = self.pooled.dims();
+        if gradient.len() != shape[0] * shape[1] {
+            return Err(TrainerError::NotAwaited);
+        }
+        let device = self.pooled.device().without_autodiff();
+        let gradient = Tensor::<2>::from_data(TensorData::new(gradient, shape), &device);
+        let gradients = (self.pooled * gradient).sum().backward();
+        collect(&self.leaves, &self.batch, gradients)
+    }
+}
+
+fn collect(
+    leaves: &Adapter,
+    batch: &PaddedBatch,
+    mut gradients: Gradients,
+) -> Result<BatchGradients, TrainerError> {
+    let adapter = leaves.take_gradients(&mut gradients);
+    Ok(BatchGradients {
+        adapter: adapter.ok_or(TrainerError::Device)?,
+        cut: batch.cut_gradient(&mut gradients)?,
+    })
+}
+
+/// Reads a tensor of one number.
+///
+/// # Errors
+///
+/// When the device fails.
+pub(super) fn number(tensor: Tensor<1>) -> Result<f32, TrainerError> {
+    let first = read(tensor)?.first().copied();
+    first.ok_or(TrainerError::Device)
 }
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
@@ -117,23 +219,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_logits_cost_the_logarithm_of_the_number_of_classes() {
-        let logits = Tensor::<2>::zeros([3, 4], &Device::flex());
-        let loss = read(cross_entropy(logits, &[0, 3, 1], &[])).unwrap();
-        assert!((loss[0] - 4.0f32.ln()).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_class_weight_counts_in_numerator_and_denominator() {
-        // Example 0: logit difference ln 3 for the right class, so -log p = ln(4/3); example 1:
-        // ln 2.
-        let logits = Tensor::<2>::from_floats([[3.0f32.ln(), 0.0], [0.0, 0.0]], &Device::flex());
-        let loss = read(cross_entropy(logits, &[0, 1], &[3.0, 1.0])).unwrap();
-        let expected = (3.0 * (4.0f32 / 3.0).ln() + 2.0f32.ln()) / 4.0;
-        assert!((loss[0] - expected).abs() < 1e-6);
-    }
-
-    #[test]
     fn examples_are_padded_with_zeros_behind_their_own_rows() {
         let batch = ActivationBatch {
             values: vec![1., 2., 3., 4., 5., 6.],
@@ -142,5 +227,18 @@ mod tests {
         let padded = PaddedBatch::new(&batch, 2, &Device::flex());
         let values = padded.activations.into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(values, [1., 2., 0., 0., 3., 4., 5., 6.]);
+    }
+
+    #[test]
+    fn the_cut_gradient_has_the_rows_that_came_and_no_padding() {
+        let batch = ActivationBatch {
+            values: vec![1., 2., 3., 4., 5., 6.],
+            seq_lengths: vec![1, 2],
+        };
+        let padded = PaddedBatch::new(&batch, 2, &Device::flex()).leaf();
+        let squares = padded.activations.clone() * padded.activations.clone();
+        let mut gradients = squares.sum().backward(); // d(x^2) = 2 x
+        let rows = padded.cut_gradient(&mut gradients).unwrap().unwrap();
+        assert_eq!(rows, [2., 4., 6., 8., 10., 12.]);
     }
 }

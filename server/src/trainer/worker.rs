@@ -12,12 +12,14 @@ use rand::rngs::SysRng;
 use rand_chacha::ChaCha8Rng;
 use shared::adapter::peft;
 use shared::model::{CutLayer, ModelConfig, TopModel};
-use shared::protocol::message::{DoneReason, TrainDone};
+use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
 
 use super::run::{Run, Trained};
-use super::step::{PaddedBatch, probabilities};
-use super::{ActivationBatch, Command, JobId, JobSpec, TrainerError, TrainerEvent};
+use super::step::{PaddedBatch, pooled, probabilities};
+use super::{
+    ActivationBatch, Answer, Command, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
+};
 
 /// Everything that the thread owns.
 #[derive(Debug)]
@@ -61,6 +63,11 @@ impl Worker {
         })
     }
 
+    /// Whether the dense layer of the task head is trained.
+    pub(super) fn trains_dense(&self) -> bool {
+        self.top.head().trains_dense()
+    }
+
     /// Serves until the last handle is dropped.
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         loop {
@@ -85,10 +92,12 @@ impl Worker {
         }
     }
 
-    /// The next running job after the one served last, so that all are served in turn.
+    /// The next job after the one served last that can go on, so that all are served in turn. A run
+    /// that is held, or parked until its client answers, cannot.
     fn next_job(&self) -> Option<JobId> {
-        let running = |(id, job): (&JobId, &Job)| {
-            matches!(job, Job::Running { held: false, .. }).then_some(*id)
+        let running = |(id, job): (&JobId, &Job)| match job {
+            Job::Running { run, held, .. } => (!*held && run.is_ready()).then_some(*id),
+            Job::Ended(_) => None,
         };
         let after = self
             .last_served
@@ -113,6 +122,9 @@ impl Worker {
             }
             Command::Cancel(id, reply) => {
                 let _ = reply.send(self.cancel(id));
+            }
+            Command::Answer(id, answer, reply) => {
+                let _ = reply.send(self.answer(id, *answer));
             }
             Command::Predict(id, batch, reply) => {
                 let _ = reply.send(self.predict(id, &batch));
@@ -175,17 +187,35 @@ impl Worker {
         }
     }
 
-    fn predict(&self, id: JobId, batch: &ActivationBatch) -> Result<Vec<f32>, TrainerError> {
+    fn answer(&mut self, id: JobId, answer: Answer) -> Result<(), TrainerError> {
+        match self.jobs.get_mut(&id) {
+            Some(Job::Running { run, .. }) => run.answer(answer),
+            _ => Err(TrainerError::UnknownJob),
+        }
+    }
+
+    fn predict(&self, id: JobId, batch: &ActivationBatch) -> Result<Predicted, TrainerError> {
         match self.jobs.get(&id) {
             Some(Job::Ended(trained)) => {
                 let batch = PaddedBatch::new(batch, self.config.d_model, &self.device);
-                probabilities(&trained.top, &trained.adapter, &batch)
+                let Trained {
+                    top,
+                    adapter,
+                    labels,
+                    ..
+                } = &**trained;
+                Ok(match labels {
+                    LabelPlace::Server => {
+                        Predicted::Probabilities(probabilities(top, adapter, &batch)?)
+                    }
+                    LabelPlace::Client => Predicted::Pooled(pooled(top, adapter, &batch)?),
+                })
             }
             _ => Err(TrainerError::UnknownJob),
         }
     }
 
-    /// Takes one step of a run and reports it.
+    /// Takes one turn of a run and reports it.
     fn advance(&mut self, id: JobId) {
         self.last_served = Some(id);
         let Some(Job::Running {
@@ -198,9 +228,8 @@ impl Worker {
         };
         match run.turn() {
             Ok(turn) => {
-                report(&events, TrainerEvent::Step(turn.step));
-                if let Some(validation) = turn.validation {
-                    report(&events, TrainerEvent::Validation(validation));
+                for event in turn.events {
+                    report(&events, event);
                 }
                 match turn.done {
                     Some(done) => self.end(id, *run, &events, done),
@@ -219,10 +248,19 @@ impl Worker {
 
     fn end(&mut self, id: JobId, run: Run, events: &mpsc::Sender<TrainerEvent>, done: TrainDone) {
         let trained = run.into_trained();
-        if let Some(directory) = &self.export_dir
-            && let Err(error) = self.export(directory, id, &trained)
-        {
-            tracing::error!(job = id.0, %error, "an adapter could not be exported");
+        match &self.export_dir {
+            Some(_) if !trained.is_whole => {
+                tracing::info!(
+                    job = id.0,
+                    "a part of this adapter is at the client: not exported"
+                );
+            }
+            Some(directory) => {
+                if let Err(error) = self.export(directory, id, &trained) {
+                    tracing::error!(job = id.0, %error, "an adapter could not be exported");
+                }
+            }
+            None => {}
         }
         self.jobs.insert(id, Job::Ended(Box::new(trained)));
         report(events, TrainerEvent::Done(done));

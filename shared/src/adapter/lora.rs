@@ -3,10 +3,11 @@
 //! One list, because an optimizer, a checkpoint and a file all walk over it in the same order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -40,7 +41,14 @@ pub enum ParameterName {
     ClassifierBias,
 }
 
-/// Everything that is trained in a session.
+impl ParameterName {
+    /// Whether the matrix belongs to the task head and not to a block.
+    pub fn is_head(&self) -> bool {
+        !matches!(self, Self::LoraA { .. } | Self::LoraB { .. })
+    }
+}
+
+/// What is trained on one side of a session: everything, or the side's share.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     config: LoraConfig,
@@ -94,8 +102,9 @@ fn keep_mask(like: &Tensor<3>, probability: f32, seed: u64) -> Tensor<3> {
 }
 
 impl Adapter {
-    /// A new adapter: A uniform in `+-1/sqrt(d_in)` (as PEFT), B zero, so that it changes nothing
-    /// yet; the head as the model file has it, else normal with deviation 0.02 and bias zero.
+    /// A new adapter with its head: A uniform in `+-1/sqrt(d_in)` (as PEFT), B zero, so that it
+    /// changes nothing yet; the head as the model file has it, else normal with deviation 0.02 and
+    /// bias zero.
     pub fn init(
         config: &LoraConfig,
         model: &ModelConfig,
@@ -106,12 +115,48 @@ impl Adapter {
         device: &Device,
     ) -> Self {
         let shapes = shapes(config, model, top, first_layer, n_classes);
+        let stored = |name: &ParameterName, shape| {
+            let stored = top.head().stored(name, shape);
+            stored.map(|tensor| tensor.to_device(device))
+        };
+        Self::drawn(config, shapes, stored, rng, device)
+    }
+
+    /// A new adapter in some blocks, without a head; drawn as [`Self::init`] draws the factors.
+    pub fn init_lora(
+        config: &LoraConfig,
+        model: &ModelConfig,
+        layers: Range<usize>,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let shapes = lora_shapes(config, model, layers);
+        Self::drawn(config, shapes, |_, _| None, rng, device)
+    }
+
+    /// A new head without an adapter in any block, for a side that has no model file to take it
+    /// from; drawn as [`Self::init`] draws it. `trains_dense` as `ClassificationHead` says.
+    pub fn init_head(
+        config: &LoraConfig,
+        model: &ModelConfig,
+        trains_dense: bool,
+        n_classes: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let shapes = head_shapes(model, trains_dense, n_classes);
+        Self::drawn(config, shapes, |_, _| None, rng, device)
+    }
+
+    fn drawn(
+        config: &LoraConfig,
+        shapes: Vec<(ParameterName, [usize; 2])>,
+        stored: impl Fn(&ParameterName, [usize; 2]) -> Option<Tensor<2>>,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let parameters = shapes.into_iter().map(|(name, shape)| {
-            let stored = top
-                .head()
-                .stored(&name, shape)
-                .map(|tensor| tensor.to_device(device));
-            let tensor = stored.unwrap_or_else(|| {
+            let tensor = stored(&name, shape).unwrap_or_else(|| {
                 let values = initial_values(&name, shape, rng);
                 Tensor::from_data(TensorData::new(values, shape), device)
             });
@@ -159,6 +204,24 @@ impl Adapter {
         }
     }
 
+    /// The matrices with these names, as an adapter of their own.
+    pub fn part(&self, belongs: impl Fn(&ParameterName) -> bool) -> Self {
+        let parameters = self.names().zip(self.parameters.iter().cloned());
+        Self::from_parameters(&self.config, parameters.filter(|(name, _)| belongs(name)))
+    }
+
+    /// The same matrices as leaves of a new graph, so that a backward pass gives their gradients.
+    pub fn leaves(&self) -> Self {
+        self.map(|parameter| parameter.clone().autodiff().require_grad())
+    }
+
+    /// Takes the gradients of these leaves, in the order of [`Self::parameters`]; none if one is
+    /// missing.
+    pub fn take_gradients(&self, gradients: &mut Gradients) -> Option<Vec<Tensor<2>>> {
+        let own = self.parameters.iter();
+        own.map(|leaf| leaf.grad_remove(gradients)).collect()
+    }
+
     /// The same adapter in training mode: its dropout masks are drawn from `seed`.
     pub fn with_dropout_seed(&self, seed: u64) -> Self {
         let on = self.config.dropout() > 0.0;
@@ -196,7 +259,7 @@ impl Adapter {
     ///
     /// # Panics
     ///
-    /// When the adapter was built without one; [`Self::init`] and `peft::read` never do.
+    /// When the adapter was built without one: only the side that has the head asks.
     pub fn classifier(&self) -> HeadLayer {
         let get = |name| {
             self.get(&name)
@@ -214,7 +277,7 @@ impl Adapter {
     }
 }
 
-/// Names and shapes of everything that is trained.
+/// Names and shapes of everything that is trained above a cut.
 pub(super) fn shapes(
     config: &LoraConfig,
     model: &ModelConfig,
@@ -222,32 +285,44 @@ pub(super) fn shapes(
     first_layer: usize,
     n_classes: usize,
 ) -> Vec<(ParameterName, [usize; 2])> {
+    let mut shapes = lora_shapes(config, model, first_layer..model.n_layers);
+    shapes.extend(head_shapes(model, top.head().trains_dense(), n_classes));
+    shapes
+}
+
+fn lora_shapes(
+    config: &LoraConfig,
+    model: &ModelConfig,
+    layers: Range<usize>,
+) -> Vec<(ParameterName, [usize; 2])> {
     let mut shapes = Vec::new();
-    for layer in first_layer..model.n_layers {
+    for layer in layers {
         for target in config.targets() {
             let [d_in, d_out] = match target {
                 Target::FeedForwardUp => [model.d_model, model.d_ff],
                 Target::FeedForwardDown => [model.d_ff, model.d_model],
                 _ => [model.d_model, model.d_model],
             };
-            shapes.push((
-                ParameterName::LoraA { layer, target },
-                [d_in, config.rank()],
-            ));
-            shapes.push((
-                ParameterName::LoraB { layer, target },
-                [config.rank(), d_out],
-            ));
+            let [a, b] = [[d_in, config.rank()], [config.rank(), d_out]];
+            shapes.push((ParameterName::LoraA { layer, target }, a));
+            shapes.push((ParameterName::LoraB { layer, target }, b));
         }
     }
-    if top.head().trains_dense() {
-        shapes.push((
-            ParameterName::HeadDenseWeight,
-            [model.d_model, model.d_model],
-        ));
-        shapes.push((ParameterName::HeadDenseBias, [1, model.d_model]));
+    shapes
+}
+
+fn head_shapes(
+    model: &ModelConfig,
+    trains_dense: bool,
+    n_classes: usize,
+) -> Vec<(ParameterName, [usize; 2])> {
+    let d_model = model.d_model;
+    let mut shapes = Vec::new();
+    if trains_dense {
+        shapes.push((ParameterName::HeadDenseWeight, [d_model, d_model]));
+        shapes.push((ParameterName::HeadDenseBias, [1, d_model]));
     }
-    shapes.push((ParameterName::ClassifierWeight, [model.d_model, n_classes]));
+    shapes.push((ParameterName::ClassifierWeight, [d_model, n_classes]));
     shapes.push((ParameterName::ClassifierBias, [1, n_classes]));
     shapes
 }
@@ -301,6 +376,50 @@ mod tests {
         let y = adapter.lora(0, Target::Query).unwrap().forward(x);
         assert_eq!(y.into_data().try_to_vec::<f32>().unwrap(), [45.0, 0.0]); // 3 * (1 + 2) * 5
         assert!(adapter.lora(1, Target::Query).is_none());
+    }
+
+    #[test]
+    fn an_adapter_in_parts_has_every_matrix_once() {
+        let config = LoraConfig::new(1, 1.0, 0.0, [Target::Query]).unwrap();
+        let (layer, target) = (0, Target::Query);
+        let whole = Adapter::from_parameters(
+            &config,
+            [
+                (ParameterName::LoraA { layer, target }, matrix([[1.0]])),
+                (ParameterName::LoraB { layer, target }, matrix([[2.0]])),
+                (ParameterName::ClassifierWeight, matrix([[3.0]])),
+                (ParameterName::ClassifierBias, matrix([[4.0]])),
+            ],
+        );
+        let (head, blocks) = (
+            whole.part(ParameterName::is_head),
+            whole.part(|name| !name.is_head()),
+        );
+        let values = |adapter: &Adapter| -> Vec<f32> {
+            let own = adapter.parameters().iter().cloned();
+            own.map(Tensor::into_scalar).collect()
+        };
+        assert_eq!(
+            (values(&head), values(&blocks)),
+            (vec![3.0, 4.0], vec![1.0, 2.0])
+        );
+        assert_eq!(head.classifier().weight.dims(), [1, 1]);
+        assert!(head.lora(0, target).is_none() && blocks.lora(0, target).is_some());
+    }
+
+    #[test]
+    fn a_leaf_has_the_gradient_of_what_was_made_of_it() {
+        let config = LoraConfig::new(1, 1.0, 0.0, [Target::Query]).unwrap();
+        let parameters = [(ParameterName::ClassifierBias, matrix([[2.0, 3.0]]))];
+        let leaves = Adapter::from_parameters(&config, parameters).leaves();
+        let bias = leaves.parameters()[0].clone();
+        let mut gradients = (bias.clone() * bias).sum().backward(); // d(x^2) = 2 x
+        let own = leaves.take_gradients(&mut gradients).unwrap();
+        assert_eq!(
+            own[0].clone().into_data().try_to_vec::<f32>().unwrap(),
+            [4.0, 6.0]
+        );
+        assert!(leaves.take_gradients(&mut gradients).is_none()); // they were taken
     }
 
     #[test]

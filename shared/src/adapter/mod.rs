@@ -1,11 +1,23 @@
-//! What is trained: a low-rank adapter beside the frozen top, and the task head.
+//! What is trained, and how: a low-rank adapter beside frozen blocks, and the task head.
 //!
-//! `lora` holds the factors and their place in the forward pass, `peft` reads and writes the files
-//! of the Python library of that name. The optimizer is the server's business.
+//! | file | what |
+//! |---|---|
+//! | `config` | settings that cannot be built invalid |
+//! | `lora` | the matrices and their place in the forward pass |
+//! | `loss` | cross-entropy, and the sum of squares of some gradients |
+//! | `optimizer` | AdamW, clipping, schedule |
+//! | [`peft`] | the files of the Python library of that name |
+//!
+//! Whoever holds matrices that are trained uses the same code: the server for the top, the client for
+//! an adapter in the bottom and for a task head whose labels stay with it.
 
 mod config;
 mod lora;
+mod loss;
+mod optimizer;
 pub mod peft;
 
 pub use config::{AdapterError, LoraConfig, Target};
 pub use lora::{Adapter, Lora, ParameterName};
+pub use loss::{cross_entropy, gradient_square};
+pub use optimizer::{AdapterOptimizer, Schedule};

@@ -71,7 +71,7 @@ mod tests {
             examples: vec![ExampleHeader {
                 example_id: id,
                 split: Split::Train,
-                label: 0,
+                label: Some(0),
                 seq_length: sent.activations.seq_lengths()[0],
             }],
             activations,

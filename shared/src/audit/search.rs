@@ -275,7 +275,7 @@ fn at_every_position(
     let kinds = vec![kind; seq];
     let examples: Vec<_> = repeated.iter().map(|ids| (&ids[..], &kinds[..])).collect();
     let batch = TokenBatch::new(&examples, bottom.config())?;
-    Ok(bottom.forward(&batch).swap_dims(0, 1))
+    Ok(bottom.pass(&batch, None).padded().swap_dims(0, 1))
 }
 
 /// Runs the bottom on clear tokens, as the attacker can with text of its own.

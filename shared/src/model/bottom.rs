@@ -1,6 +1,8 @@
-//! The client's part of the model: embeddings and the first `cut` blocks, frozen.
+//! The client's part of the model: embeddings and the first `cut` blocks.
+//!
+//! The weights are frozen; an adapter may stand beside them.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 
 use super::attention::AttentionMask;
 use super::block::Block;
@@ -9,6 +11,7 @@ use super::cut::{CutActivations, CutLayer};
 use super::embedding::Embeddings;
 use super::error::ModelError;
 use super::weights::Weights;
+use crate::adapter::Adapter;
 
 /// Token ids of some examples, padded to the longest. Stays on the device that made it.
 pub struct TokenBatch {
@@ -133,21 +136,20 @@ impl BottomModel {
         self.embeddings.word_table()
     }
 
-    /// Runs the bottom on a padded batch.
-    ///
-    /// # Shapes
-    ///
-    /// - output: `[batch, seq, d_model]`; rows behind an example's length are meaningless
-    pub fn forward(&self, batch: &TokenBatch) -> Tensor<3> {
+    /// Runs the bottom on a padded batch, with an adapter beside its blocks where there is one.
+    pub fn pass(&self, batch: &TokenBatch, adapter: Option<&Adapter>) -> BottomPass {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
         let mask = AttentionMask::from_lengths(&lengths, batch.seq, &self.device);
         let ids = batch.tensor(&batch.ids, &self.device);
         let type_ids = batch.tensor(&batch.type_ids, &self.device);
-        let mut x = self.embeddings.forward(ids, type_ids);
+        let mut output = self.embeddings.forward(ids, type_ids);
         for block in &self.blocks {
-            x = block.forward(x, &mask, None);
+            output = block.forward(output, &mask, adapter);
         }
-        x
+        BottomPass {
+            output,
+            seq_lengths: batch.seq_lengths.clone(),
+        }
     }
 
     /// Runs the bottom on vectors in place of rows of the embedding table, first segment, no
@@ -167,31 +169,83 @@ impl BottomModel {
         x
     }
 
-    /// Runs the bottom and reads the activations back, without padding.
+    /// Runs the bottom without an adapter and reads the activations back.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails (for example a lost GPU).
+    pub async fn activations(&self, batch: &TokenBatch) -> Result<CutActivations, DeviceFailed> {
+        self.pass(batch, None).activations().await
+    }
+}
+
+/// A batch that went through the bottom; it still knows how, if the adapter's matrices are leaves.
+#[derive(Clone)]
+pub struct BottomPass {
+    output: Tensor<3>, // [batch, seq, d_model]; rows behind an example's length are meaningless
+    seq_lengths: Vec<u16>,
+}
+
+impl std::fmt::Debug for BottomPass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BottomPass({} examples)", self.seq_lengths.len())
+    }
+}
+
+impl BottomPass {
+    /// The activations on their device, `[batch, seq, d_model]`; rows behind an example's length are
+    /// meaningless.
+    pub fn padded(&self) -> Tensor<3> {
+        self.output.clone()
+    }
+
+    /// Reads the activations back, without padding.
     ///
     /// Asynchronous because a browser can only read a GPU's memory asynchronously.
     ///
     /// # Errors
     ///
     /// When the device fails (for example a lost GPU).
-    pub async fn activations(&self, batch: &TokenBatch) -> Result<CutActivations, DeviceFailed> {
-        let data = self
-            .forward(batch)
-            .into_data_async()
-            .await
-            .map_err(|_| DeviceFailed)?;
+    pub async fn activations(&self) -> Result<CutActivations, DeviceFailed> {
+        let [_, seq, d_model] = self.output.dims();
+        let output = self.output.clone().without_autodiff();
+        let data = output.into_data_async().await.map_err(|_| DeviceFailed)?;
         let padded = data.try_into_vec::<f32>().map_err(|_| DeviceFailed)?;
-        let d_model = self.config.d_model;
         let mut values = Vec::with_capacity(padded.len());
-        for (example, length) in batch.seq_lengths.iter().enumerate() {
-            let start = example * batch.seq * d_model;
+        for (example, length) in self.seq_lengths.iter().enumerate() {
+            let start = example * seq * d_model;
             values.extend_from_slice(&padded[start..start + usize::from(*length) * d_model]);
         }
         Ok(CutActivations {
             values,
-            seq_lengths: batch.seq_lengths.clone(),
+            seq_lengths: self.seq_lengths.clone(),
             d_model,
         })
+    }
+
+    /// Gradients of the adapter's leaves, from the gradient of the loss at the cut: those of
+    /// `sum of output * gradient`, by the chain rule. None where no adapter has a part in the
+    /// output.
+    ///
+    /// # Shapes
+    ///
+    /// - gradient: `[sum of seq_lengths, d_model]`, rows as in the activations
+    pub fn backward(self, gradient: &[f32]) -> Option<Gradients> {
+        let [batch, seq, d_model] = self.output.dims();
+        let mut values = Vec::with_capacity(batch * seq * d_model);
+        let mut rest = gradient;
+        for (example, length) in self.seq_lengths.iter().enumerate() {
+            let (own, others) = rest.split_at_checked(usize::from(*length) * d_model)?;
+            values.extend_from_slice(own);
+            values.resize((example + 1) * seq * d_model, 0.0);
+            rest = others;
+        }
+        let device = self.output.device().without_autodiff();
+        let shape = [batch, seq, d_model];
+        let gradient = Tensor::<3>::from_data(TensorData::new(values, shape), &device);
+        self.output
+            .is_tracked()
+            .then(|| (self.output * gradient).sum().backward())
     }
 }
 

@@ -108,22 +108,49 @@ impl ClassificationHead {
         stored.filter(|tensor| tensor.dims() == shape)
     }
 
+    /// What the trained part of the head reads: `tanh(pooler(x_0))` where the pooler is frozen,
+    /// else `x_0` itself.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, 1, d_model]`, the first position
+    /// - output: `[batch, d_model]`
+    pub fn pooled(&self, x: Tensor<3>) -> Tensor<2> {
+        let [batch, _, d_model] = x.dims();
+        let x = x.reshape([batch, d_model]);
+        match &self.pooler {
+            Some(pooler) => pooler.forward(x).tanh(),
+            None => x,
+        }
+    }
+
     /// # Shapes
     ///
     /// - x: `[batch, 1, d_model]`, the first position
     /// - output: `[batch, n_classes]`
     pub fn forward(&self, x: Tensor<3>, adapter: &Adapter) -> Tensor<2> {
-        let [batch, _, d_model] = x.dims();
-        let x = x.reshape([batch, d_model]);
-        let dense = match (&self.pooler, adapter.head_dense()) {
-            (_, Some(trained)) => trained.forward(x),
-            (Some(frozen), None) => frozen.forward(x),
-            (None, None) => x, // an adapter of another model; its layout would not fit anyway
-        };
-        let inner = match self.family {
-            Family::Bert | Family::Roberta => dense.tanh(),
-            Family::DistilBert => relu(dense),
-        };
-        adapter.classifier().forward(inner)
+        trained_head(self.family, self.pooled(x), adapter)
+    }
+}
+
+/// The trained part of the task head: `classifier(activation(dense(pooled)))`, without the dense
+/// layer where it is frozen. It runs where the labels are.
+///
+/// # Shapes
+///
+/// - pooled: `[batch, d_model]`, from [`ClassificationHead::pooled`]
+/// - output: `[batch, n_classes]`
+pub fn trained_head(family: Family, pooled: Tensor<2>, adapter: &Adapter) -> Tensor<2> {
+    let inner = match adapter.head_dense() {
+        Some(dense) => activation(family, dense.forward(pooled)),
+        None => pooled,
+    };
+    adapter.classifier().forward(inner)
+}
+
+fn activation(family: Family, x: Tensor<2>) -> Tensor<2> {
+    match family {
+        Family::Bert | Family::Roberta => x.tanh(),
+        Family::DistilBert => relu(x),
     }
 }

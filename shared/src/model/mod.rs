@@ -1,9 +1,9 @@
 //! The transformer encoder, split at a cut.
 //!
 //! [`BottomModel`] runs at the client: embeddings and the first `cut` blocks. [`TopModel`] runs at
-//! the server: the other blocks, the adapter and the task head. Both are loaded from the same
-//! Hugging Face files. Nothing here trains, and nothing here knows text: `BottomModel` takes token
-//! ids, and only its output can reach the wire.
+//! the server: the other blocks and the frozen part of the task head. [`trained_head`] runs where
+//! the labels are. All are loaded from the same Hugging Face files. Nothing here trains, and nothing
+//! here knows text: `BottomModel` takes token ids, and only its output can reach the wire.
 
 pub mod activation;
 mod attention;
@@ -20,10 +20,10 @@ mod top;
 pub mod weights;
 
 pub use attention::AttentionMask;
-pub use bottom::{BottomModel, DeviceFailed, TokenBatch};
+pub use bottom::{BottomModel, BottomPass, DeviceFailed, TokenBatch};
 pub use config::{Family, ModelConfig};
 pub use cut::{CutActivations, CutLayer};
 pub use error::ModelError;
-pub use head::{ClassificationHead, HeadLayer};
+pub use head::{ClassificationHead, HeadLayer, trained_head};
 pub use linear::Linear;
 pub use top::TopModel;

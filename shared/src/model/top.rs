@@ -64,15 +64,30 @@ impl TopModel {
         blocks.fold(x, |x, block| block.forward(x, mask, Some(adapter)))
     }
 
-    /// Class scores of a padded batch.
-    ///
-    /// Only what the head reads is computed in the last block: see `Block::forward_first`.
+    /// Class scores of a padded batch, by an adapter that has the trained part of the head.
     ///
     /// # Shapes
     ///
     /// - x: `[batch, seq, d_model]`, activations at the cut
     /// - output: `[batch, n_classes]`, logits
     pub fn forward(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<2> {
+        self.head.forward(self.first(x, mask, adapter), adapter)
+    }
+
+    /// What the trained part of the head reads of a padded batch; see `ClassificationHead::pooled`.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, seq, d_model]`, activations at the cut
+    /// - output: `[batch, d_model]`
+    pub fn pooled(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<2> {
+        self.head.pooled(self.first(x, mask, adapter))
+    }
+
+    /// The last block's output at the first position, `[batch, 1, d_model]`.
+    ///
+    /// Only what the head reads is computed in the last block: see `Block::forward_first`.
+    fn first(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<3> {
         let mut x = x;
         let (last, blocks) = match self.blocks.split_last() {
             Some((last, blocks)) => (Some(last), blocks),
@@ -81,10 +96,9 @@ impl TopModel {
         for block in blocks {
             x = block.forward(x, mask, Some(adapter));
         }
-        let first = match last {
+        match last {
             Some(last) => last.forward_first(x, mask, Some(adapter)),
             None => x.narrow(1, 0, 1),
-        };
-        self.head.forward(first, adapter)
+        }
     }
 }

@@ -53,6 +53,11 @@ impl BottomInput {
         }
     }
 
+    /// Rows that the bottom makes of it.
+    pub fn seq_length(&self) -> u16 {
+        u16::try_from(self.token_ids().len()).unwrap_or(u16::MAX)
+    }
+
     /// The original position of each of them.
     pub fn origins(&self) -> Vec<usize> {
         match self {

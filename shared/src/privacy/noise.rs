@@ -1,4 +1,4 @@
-//! The noise of both mechanisms: `p(z) ~ exp(-eta * ||z||)`.
+//! The noise of both mechanisms: `p(z) ~ exp(-eta * ||z||)`; and the normal law that it is made of.
 
 use rand::CryptoRng;
 use rand_distr::{Distribution, Gamma, StandardNormal};
@@ -19,12 +19,17 @@ pub fn add(vector: &mut [f32], eta: Eta, rng: &mut impl CryptoRng) {
     }
 }
 
+/// One draw of the standard normal law.
+pub fn standard_normal(rng: &mut impl CryptoRng) -> f64 {
+    StandardNormal.sample(rng)
+}
+
 /// One draw for `eta = 1`. A draw for another eta is this one divided by it.
 pub(super) fn unit(dim: usize, rng: &mut impl CryptoRng) -> Vec<f64> {
     let radius = Gamma::new(dim as f64, 1.0)
         .expect("the shape is a positive dimension")
         .sample(rng);
-    let mut direction: Vec<f64> = (0..dim).map(|_| StandardNormal.sample(rng)).collect();
+    let mut direction: Vec<f64> = (0..dim).map(|_| standard_normal(rng)).collect();
     let norm = direction.iter().map(|v| v * v).sum::<f64>().sqrt();
     for value in &mut direction {
         *value *= radius / norm;

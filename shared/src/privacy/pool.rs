@@ -61,6 +61,10 @@ impl Mechanism for PoolMechanism {
     fn keeps_positions(&self) -> bool {
         false
     }
+
+    fn perturbs_activations(&self) -> bool {
+        true
+    }
 }
 
 /// The line of the table.

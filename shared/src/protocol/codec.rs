@@ -46,13 +46,15 @@ pub struct ClientFrame<'a> {
     pub payload: &'a [u8],
 }
 
-/// A frame from the server, which never has a payload.
+/// A frame from the server: the message, and the bytes of its tensor where they lie.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ServerFrame {
+pub struct ServerFrame<'a> {
     /// Counts the server's frames from 1.
     pub sequence: u64,
     /// The header.
     pub message: ServerMessage,
+    /// Everything after the header; empty unless the message carries a tensor.
+    pub payload: &'a [u8],
 }
 
 /// Writes a client's frame.
@@ -64,7 +66,7 @@ pub fn encode_client(
     message: &ClientMessage,
     payload: &[u8],
 ) -> Result<Vec<u8>, CodecError> {
-    check_payload_allowed(message, payload)?;
+    check_payload_allowed(has_payload(message), payload)?;
     encode::<_, { CLIENT_HEADER_BYTES_MAX as usize }>(sequence, message, payload)
 }
 
@@ -75,7 +77,7 @@ pub fn encode_client(
 pub fn decode_client<'a>(frame: &'a [u8], limits: &Limits) -> Result<ClientFrame<'a>, CodecError> {
     let (sequence, message, payload) =
         decode::<ClientMessage, { CLIENT_HEADER_BYTES_MAX as usize }>(frame, limits)?;
-    check_payload_allowed(&message, payload)?;
+    check_payload_allowed(has_payload(&message), payload)?;
     Ok(ClientFrame {
         sequence,
         message,
@@ -86,25 +88,29 @@ pub fn decode_client<'a>(frame: &'a [u8], limits: &Limits) -> Result<ClientFrame
 /// Writes a server's frame.
 ///
 /// # Errors
-/// `HeaderTooLong`.
-pub fn encode_server(sequence: u64, message: &ServerMessage) -> Result<Vec<u8>, CodecError> {
-    encode::<_, { SERVER_HEADER_BYTES_MAX as usize }>(sequence, message, &[])
+/// `HeaderTooLong`, and `PayloadUnexpected` for a payload behind a message that has none.
+pub fn encode_server(
+    sequence: u64,
+    message: &ServerMessage,
+    payload: &[u8],
+) -> Result<Vec<u8>, CodecError> {
+    check_payload_allowed(server_has_payload(message), payload)?;
+    encode::<_, { SERVER_HEADER_BYTES_MAX as usize }>(sequence, message, payload)
 }
 
 /// Reads a server's frame. Before `Welcome` the client uses `Limits::default()`.
 ///
 /// # Errors
 /// Any but `Unencodable`.
-pub fn decode_server(frame: &[u8], limits: &Limits) -> Result<ServerFrame, CodecError> {
+pub fn decode_server<'a>(frame: &'a [u8], limits: &Limits) -> Result<ServerFrame<'a>, CodecError> {
     let (sequence, message, payload) =
         decode::<ServerMessage, { SERVER_HEADER_BYTES_MAX as usize }>(frame, limits)?;
-    if !payload.is_empty() {
-        return Err(CodecError::PayloadUnexpected {
-            expected: 0,
-            actual: payload.len(),
-        });
-    }
-    Ok(ServerFrame { sequence, message })
+    check_payload_allowed(server_has_payload(&message), payload)?;
+    Ok(ServerFrame {
+        sequence,
+        message,
+        payload,
+    })
 }
 
 /// Reads only the sequence number of a frame of this version, so that a refusal can name a frame
@@ -113,15 +119,33 @@ pub fn sequence_of(frame: &[u8]) -> Option<u64> {
     Envelope::read(frame).ok().map(|envelope| envelope.sequence)
 }
 
-fn check_payload_allowed(message: &ClientMessage, payload: &[u8]) -> Result<(), CodecError> {
-    match message {
-        ClientMessage::Upload(_) | ClientMessage::Predict(_) => Ok(()),
-        _ if payload.is_empty() => Ok(()),
-        _ => Err(CodecError::PayloadUnexpected {
-            expected: 0,
-            actual: payload.len(),
-        }),
+fn has_payload(message: &ClientMessage) -> bool {
+    matches!(
+        message,
+        ClientMessage::Upload(_)
+            | ClientMessage::Predict(_)
+            | ClientMessage::BatchActivations(_)
+            | ClientMessage::PooledGradient(_)
+    )
+}
+
+fn server_has_payload(message: &ServerMessage) -> bool {
+    matches!(
+        message,
+        ServerMessage::Pooled(_)
+            | ServerMessage::CutGradient(_)
+            | ServerMessage::PooledPrediction(_)
+    )
+}
+
+fn check_payload_allowed(has_payload: bool, payload: &[u8]) -> Result<(), CodecError> {
+    if has_payload || payload.is_empty() {
+        return Ok(());
     }
+    Err(CodecError::PayloadUnexpected {
+        expected: 0,
+        actual: payload.len(),
+    })
 }
 
 struct Envelope {
@@ -349,17 +373,18 @@ mod tests {
             request_id: 0,
             probabilities,
         });
-        let error = encode_server(1, &message).unwrap_err();
+        let error = encode_server(1, &message, &[]).unwrap_err();
         assert!(matches!(error, CodecError::HeaderTooLong { .. }), "{error}");
     }
 
     #[test]
-    fn a_server_frame_has_no_payload() {
+    fn a_server_frame_has_a_payload_only_behind_a_tensor() {
         let message = ServerMessage::Acknowledged(Acknowledged {
             sequence: 1,
             examples_stored: 1,
         });
-        let mut frame = encode_server(1, &message).unwrap();
+        assert!(encode_server(1, &message, &[0]).is_err());
+        let mut frame = encode_server(1, &message, &[]).unwrap();
         assert_eq!(
             decode_server(&frame, &Limits::default()).unwrap().message,
             message

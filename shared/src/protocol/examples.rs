@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use super::limits::{LimitError, Limits, at_most};
-use super::message::{Predict, RefusalCode, Upload};
+use super::message::{BottomTraining, Hello, LabelPlace, Predict, RefusalCode, Upload};
 use super::tensor::{TensorDescriptor, TensorError};
 
 /// Why a batch cannot be used. Says where, never what: a label is not repeated.
@@ -49,6 +49,28 @@ pub enum BatchError {
         /// Classes of the task.
         n_classes: u32,
     },
+    /// A label that must be there.
+    #[error("example {position} of the batch has no label; labels of this session are here")]
+    LabelMissing {
+        /// Place in the batch, from 0.
+        position: usize,
+    },
+    /// A label that must not be there.
+    #[error(
+        "example {position} of the batch has a label; those of this session stay at the client"
+    )]
+    LabelPresent {
+        /// Place in the batch, from 0.
+        position: usize,
+    },
+    /// Activations that must not be there.
+    #[error(
+        "a trained bottom sends no activations before it is asked; the tensor has {actual} rows"
+    )]
+    RowsTooEarly {
+        /// Rows of the descriptor.
+        actual: u32,
+    },
     /// The payload is not the tensor.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -60,11 +82,51 @@ impl BatchError {
         match self {
             Self::Limit(error) => error.refusal_code(),
             Self::Tensor(error) => error.refusal_code(),
-            Self::BadLabel { .. } => RefusalCode::BadLabel,
+            Self::BadLabel { .. } | Self::LabelMissing { .. } | Self::LabelPresent { .. } => {
+                RefusalCode::BadLabel
+            }
             Self::Empty
+            | Self::RowsTooEarly { .. }
             | Self::NoRows { .. }
             | Self::WrongRows { .. }
             | Self::WrongColumns { .. } => RefusalCode::WrongShape,
+        }
+    }
+}
+
+/// What `Hello` says of the examples that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExampleForm {
+    /// Classes of the task.
+    pub n_classes: u32,
+    /// Where the labels are.
+    pub labels: LabelPlace,
+    /// Whether activations come later.
+    pub bottom: BottomTraining,
+}
+
+impl From<&Hello> for ExampleForm {
+    fn from(hello: &Hello) -> Self {
+        Self {
+            n_classes: hello.n_classes,
+            labels: hello.labels,
+            bottom: hello.bottom,
+        }
+    }
+}
+
+impl ExampleForm {
+    /// Holds one label against the form.
+    fn check_label(&self, position: usize, label: Option<u32>) -> Result<(), BatchError> {
+        let n_classes = self.n_classes;
+        match (self.labels, label) {
+            (LabelPlace::Server, None) => Err(BatchError::LabelMissing { position }),
+            (LabelPlace::Client, Some(_)) => Err(BatchError::LabelPresent { position }),
+            (LabelPlace::Server, Some(label)) if label >= n_classes => Err(BatchError::BadLabel {
+                position,
+                n_classes,
+            }),
+            _ => Ok(()),
         }
     }
 }
@@ -79,17 +141,27 @@ impl Upload {
         &self,
         payload: &[u8],
         d_model: u32,
-        n_classes: u32,
+        form: &ExampleForm,
         limits: &Limits,
     ) -> Result<(), BatchError> {
-        if let Some(position) = self.examples.iter().position(|one| one.label >= n_classes) {
-            return Err(BatchError::BadLabel {
-                position,
-                n_classes,
-            });
+        for (position, example) in self.examples.iter().enumerate() {
+            form.check_label(position, example.label)?;
         }
         let seq_lengths = self.examples.iter().map(|example| example.seq_length);
-        check_batch(seq_lengths, &self.activations, payload, d_model, limits)
+        match form.bottom {
+            BottomTraining::Frozen => {
+                check_batch(seq_lengths, &self.activations, payload, d_model, limits)
+            }
+            BottomTraining::Lora => {
+                check_lengths(seq_lengths, limits)?;
+                let rows = self.activations.rows;
+                if rows > 0 {
+                    return Err(BatchError::RowsTooEarly { actual: rows });
+                }
+                check_columns(&self.activations, d_model)?;
+                Ok(self.activations.check(payload)?)
+            }
+        }
     }
 }
 
@@ -112,33 +184,44 @@ fn check_batch(
     d_model: u32,
     limits: &Limits,
 ) -> Result<(), BatchError> {
+    let expected = check_lengths(seq_lengths, limits)?;
+    let actual = activations.rows;
+    if expected != u64::from(actual) {
+        return Err(BatchError::WrongRows { expected, actual });
+    }
+    check_columns(activations, d_model)?;
+    Ok(activations.check(payload)?)
+}
+
+/// Sum of the lengths of a batch whose every length is possible.
+fn check_lengths(
+    seq_lengths: impl ExactSizeIterator<Item = u16>,
+    limits: &Limits,
+) -> Result<u64, BatchError> {
     if seq_lengths.len() == 0 {
         return Err(BatchError::Empty);
     }
     let examples_max = u64::from(limits.batch_examples_max);
     at_most("batch_examples_max", examples_max, seq_lengths.len() as u64)?;
-    let mut expected = 0;
+    let mut rows = 0;
     for (position, seq_length) in seq_lengths.enumerate() {
         if seq_length == 0 {
             return Err(BatchError::NoRows { position });
         }
         let seq_length_max = u64::from(limits.seq_length_max);
-        expected += at_most("seq_length_max", seq_length_max, u64::from(seq_length))?;
+        rows += at_most("seq_length_max", seq_length_max, u64::from(seq_length))?;
     }
-    let TensorDescriptor { rows, columns, .. } = *activations;
-    if expected != u64::from(rows) {
-        return Err(BatchError::WrongRows {
-            expected,
-            actual: rows,
-        });
-    }
-    if columns != d_model {
+    Ok(rows)
+}
+
+fn check_columns(tensor: &TensorDescriptor, d_model: u32) -> Result<(), BatchError> {
+    if tensor.columns != d_model {
         return Err(BatchError::WrongColumns {
             expected: d_model,
-            actual: columns,
+            actual: tensor.columns,
         });
     }
-    Ok(activations.check(payload)?)
+    Ok(())
 }
 
 #[allow(clippy::unwrap_used)]
@@ -155,7 +238,7 @@ mod tests {
             ExampleHeader {
                 example_id,
                 split,
-                label,
+                label: Some(label),
                 seq_length,
             }
         };
@@ -169,15 +252,24 @@ mod tests {
         }
     }
 
+    /// Two classes, labels here, activations at once.
+    const FORM: ExampleForm = ExampleForm {
+        n_classes: 2,
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Frozen,
+    };
+
+    fn check(upload: &Upload, payload: &[u8], form: &ExampleForm) -> Result<(), BatchError> {
+        upload.check(payload, 2, form, &Limits::default())
+    }
+
     fn refusal(upload: &Upload) -> BatchError {
-        upload
-            .check(&[0; 18], 2, 2, &Limits::default())
-            .unwrap_err()
+        check(upload, &[0; 18], &FORM).unwrap_err()
     }
 
     #[test]
     fn a_batch_that_agrees_is_accepted() {
-        upload().check(&[0; 18], 2, 2, &Limits::default()).unwrap();
+        check(&upload(), &[0; 18], &FORM).unwrap();
         let Upload { activations, .. } = upload();
         let predict = Predict {
             request_id: 0,
@@ -207,9 +299,7 @@ mod tests {
                 actual: 3
             }
         );
-        let error = upload()
-            .check(&[0; 17], 2, 2, &Limits::default())
-            .unwrap_err();
+        let error = check(&upload(), &[0; 17], &FORM).unwrap_err();
         let size = TensorError::WrongSize {
             expected: 18,
             actual: 17,
@@ -221,7 +311,7 @@ mod tests {
     #[test]
     fn a_label_outside_the_classes_is_named_by_its_place_only() {
         let mut upload = upload();
-        upload.examples[1].label = 4_242;
+        upload.examples[1].label = Some(4_242);
         let error = refusal(&upload);
         assert_eq!(
             error,
@@ -231,6 +321,42 @@ mod tests {
             }
         );
         assert!(!error.to_string().contains("4242"));
+    }
+
+    #[test]
+    fn a_label_is_where_hello_said() {
+        let at_client = ExampleForm {
+            labels: LabelPlace::Client,
+            ..FORM
+        };
+        let error = check(&upload(), &[0; 18], &at_client).unwrap_err();
+        assert_eq!(error, BatchError::LabelPresent { position: 0 });
+        assert_eq!(error.refusal_code(), RefusalCode::BadLabel);
+        let mut without = upload();
+        without.examples[1].label = None;
+        let error = refusal(&without);
+        assert_eq!(error, BatchError::LabelMissing { position: 1 });
+        assert_eq!(error.refusal_code(), RefusalCode::BadLabel);
+        without.examples[0].label = None;
+        check(&without, &[0; 18], &at_client).unwrap();
+    }
+
+    #[test]
+    fn a_trained_bottom_sends_headers_alone() {
+        let trained = ExampleForm {
+            bottom: BottomTraining::Lora,
+            ..FORM
+        };
+        let error = check(&upload(), &[0; 18], &trained).unwrap_err();
+        assert_eq!(error, BatchError::RowsTooEarly { actual: 3 });
+        assert_eq!(error.refusal_code(), RefusalCode::WrongShape);
+        let mut headers = upload();
+        headers.activations.rows = 0;
+        check(&headers, &[], &trained).unwrap();
+        assert!(check(&headers, &[0], &trained).is_err());
+        headers.examples[0].seq_length = 0;
+        let error = check(&headers, &[], &trained).unwrap_err();
+        assert_eq!(error, BatchError::NoRows { position: 0 });
     }
 
     #[test]
@@ -257,9 +383,7 @@ mod tests {
     fn a_payload_that_is_not_finite_is_refused() {
         let mut payload = [0; 18];
         payload[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
-        let error = upload()
-            .check(&payload, 2, 2, &Limits::default())
-            .unwrap_err();
+        let error = check(&upload(), &payload, &FORM).unwrap_err();
         assert_eq!(error.refusal_code(), RefusalCode::NotFinite);
         assert_eq!(error.to_string(), "row 1, column 0 is not finite");
     }

@@ -56,6 +56,10 @@ pub const SERVER_HEADER_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /// Seconds within which a new connection must have sent its `Hello`: a silent one holds a slot.
 pub const HANDSHAKE_SECS_MAX: u64 = 10;
 
+/// Seconds within which a client must answer what a run asks of it: a batch through a large bottom on
+/// a slow processor takes minutes, and a run that is asked for nothing more holds memory.
+pub const ANSWER_SECS_MAX: u64 = 600;
+
 /// Longest model name: it is a path segment of the artifacts' addresses.
 pub const MODEL_ID_BYTES_MAX: usize = 128;
 
@@ -149,9 +153,9 @@ mod tests {
     fn headers_fit_the_largest_message_of_the_default_limits() {
         let limits = Limits::default();
         let (batch, classes) = (limits.batch_examples_max, limits.n_classes_max);
-        // Upload: 14 bytes an example; Prediction: 4 a class; Validation: 4 a cell. 64 for the
+        // Upload: 15 bytes an example; Prediction: 4 a class; Validation: 4 a cell. 64 for the
         // rest.
-        assert!(batch * 14 + 64 < CLIENT_HEADER_BYTES_MAX);
+        assert!(batch * 15 + 64 < CLIENT_HEADER_BYTES_MAX);
         assert!(batch * classes * 4 + 64 < SERVER_HEADER_BYTES_MAX);
         assert!(classes * classes * 4 + 64 < SERVER_HEADER_BYTES_MAX);
         assert!(SERVER_HEADER_BYTES_MAX + 16 < limits.frame_bytes_max);

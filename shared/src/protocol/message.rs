@@ -34,9 +34,15 @@ pub enum ClientMessage {
     Predict(Predict),
     /// Ends the session; the server deletes what it stored for it.
     Goodbye,
+    /// Answers `Batch`; the payload holds the activations.
+    BatchActivations(BatchActivations),
+    /// Answers `Pooled` of training examples; the payload holds the gradient.
+    PooledGradient(PooledGradient),
+    /// Answers `Pooled` of validation examples.
+    Verdict(Verdict),
 }
 
-/// A message from the server.
+/// A message from the server, with the raw bytes that follow its header.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ServerMessage {
     /// Answers `Hello`.
@@ -62,6 +68,33 @@ pub enum ServerMessage {
     Prediction(Prediction),
     /// Something was not accepted.
     Refused(Refused),
+    /// Asks for the activations of some examples (`bottom = lora`).
+    Batch(Batch),
+    /// What the client's head reads of some examples (`labels = client`); the payload holds it.
+    Pooled(Pooled),
+    /// The gradient at the cut of the step's batch (`bottom = lora`); the payload holds it.
+    CutGradient(CutGradient),
+    /// Answers `Predict` where the labels are at the client; the payload holds the pooled outputs.
+    PooledPrediction(PooledPrediction),
+}
+
+/// Where the labels, the trained part of the task head and the loss are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LabelPlace {
+    /// At the server: labels travel with the examples.
+    Server,
+    /// At the client: labels never leave it.
+    Client,
+}
+
+/// Whether anything is trained in the bottom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BottomTraining {
+    /// Nothing: activations are uploaded once.
+    Frozen,
+    /// An adapter: activations are computed anew for each batch, and the gradient at the cut is
+    /// sent back.
+    Lora,
 }
 
 /// What the client wants from this session. Every field that both sides must agree on is stated by both.
@@ -79,6 +112,10 @@ pub struct Hello {
     pub n_classes: u32,
     /// The adapter to train.
     pub adapter: AdapterSettings,
+    /// Where the labels are.
+    pub labels: LabelPlace,
+    /// Whether the bottom has an adapter of these settings, too.
+    pub bottom: BottomTraining,
 }
 
 /// The server's answer: the session's identity, and what it will accept.
@@ -100,6 +137,9 @@ pub struct Welcome {
     pub limits: Limits,
     /// What the server computes on, for the reader: `cpu` or the GPU adapter's name.
     pub device: String,
+    /// Whether the dense layer of the task head is trained, and so is the client's where the labels
+    /// are.
+    pub trains_dense: bool,
 }
 
 /// The low-rank adapter of a session. Source: LoRA, arXiv 2106.09685, section 4.1.
@@ -149,13 +189,14 @@ pub struct ExampleHeader {
     pub example_id: u32,
     /// Train or validation.
     pub split: Split,
-    /// Class index below `n_classes`.
-    pub label: u32,
-    /// Rows of the payload that belong to this example, padding excluded.
+    /// Class index below `n_classes`; absent where the labels stay at the client.
+    pub label: Option<u32>,
+    /// Rows that belong to this example, padding excluded.
     pub seq_length: u16,
 }
 
-/// A batch of examples. The payload is `[sum of seq_length, d_model]`, examples in the order of `examples`.
+/// A batch of examples. The payload is `[sum of seq_length, d_model]`, examples in the order of `examples`; it has no
+/// row where the bottom is trained, since `Batch` asks for activations later.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Upload {
     /// One header an example.
@@ -205,8 +246,9 @@ pub struct StepReport {
     pub step: u32,
     /// From 1.
     pub epoch: u32,
-    /// Mean cross-entropy of the batch, nats.
-    pub loss: f32,
+    /// Mean cross-entropy of the batch, nats; absent where the labels are at the client, which knows
+    /// it.
+    pub loss: Option<f32>,
     /// Learning rate of this step.
     pub learning_rate: f32,
     /// Wall time of this step.
@@ -275,6 +317,106 @@ pub struct Prediction {
     pub probabilities: Vec<f32>,
 }
 
+/// Asks for the activations of some examples, computed with the client's adapter as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Training: the step that they are for, from 1. Validation: the step that they are measured
+    /// after.
+    pub step: u32,
+    /// Train or validation, all of them.
+    pub split: Split,
+    /// The examples, in the order of the answer.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
+    pub example_ids: Vec<u32>,
+}
+
+/// Answers `Batch`. The payload is `[sum of seq_lengths, d_model]`, examples in the order asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BatchActivations {
+    /// As in `Batch`.
+    pub step: u32,
+    /// Rows of each example, as in its header.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
+    pub seq_lengths: Vec<u16>,
+    /// Shape and dtype of the payload.
+    pub activations: TensorDescriptor,
+    /// Sum of squares of the gradients in the bottom at the step before this message, told in the
+    /// first one after it; absent without clipping.
+    pub gradient_square: Option<f32>,
+}
+
+/// What the trained part of the head reads. The payload is `[example_ids, d_model]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pooled {
+    /// As in `Batch`.
+    pub step: u32,
+    /// Train or validation, all of them.
+    pub split: Split,
+    /// The examples, in the order of the rows.
+    #[serde(deserialize_with = "vec_as_it_arrives")]
+    pub example_ids: Vec<u32>,
+    /// Shape and dtype of the payload.
+    pub pooled: TensorDescriptor,
+    /// Sum of squares of the gradients in the top at the step before this message, told in the first
+    /// one after it; absent without clipping, and where `CutGradient` has told it.
+    pub gradient_square: Option<f32>,
+}
+
+/// Answers `Pooled` of training examples. The payload is the gradient of the batch's loss, of the shape that came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PooledGradient {
+    /// As in `Pooled`.
+    pub step: u32,
+    /// Shape and dtype of the payload.
+    pub gradient: TensorDescriptor,
+    /// Sum of squares of this step's gradients in the head; absent without clipping.
+    pub gradient_square: Option<f32>,
+}
+
+/// The gradient at the cut, of the shape of the activations. A number of the payload is multiplied by `scale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CutGradient {
+    /// As in `Batch`.
+    pub step: u32,
+    /// Shape and dtype of the payload: that of the activations, F16 where those were Int8.
+    pub gradient: TensorDescriptor,
+    /// Brings small gradients into the range of F16; 1 in F32.
+    pub scale: f32,
+    /// Sum of squares of this step's gradients in the top; absent without clipping.
+    pub gradient_square: Option<f32>,
+}
+
+/// Answers `Pooled` of validation examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// As in `Pooled`.
+    pub step: u32,
+    /// What the client says.
+    pub judgement: Judgement,
+}
+
+/// What the client says of its validation, computed where the labels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Judgement {
+    /// Not all validation examples were seen yet.
+    Unfinished,
+    /// All were seen; this is the best so far, and both sides keep it.
+    Best,
+    /// All were seen; an earlier one was better.
+    NotBest,
+    /// As `NotBest`, and `patience` has run out: the run ends.
+    Stop,
+}
+
+/// Answers `Predict`. The payload is `[examples, d_model]`, what the client's head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PooledPrediction {
+    /// As in `Predict`.
+    pub request_id: u32,
+    /// Shape and dtype of the payload.
+    pub pooled: TensorDescriptor,
+}
+
 /// A message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -313,7 +455,7 @@ pub enum RefusalCode {
     NotFinite,
     /// The example id was used before.
     DuplicateExample,
-    /// The label is not below `n_classes`.
+    /// The label is not below `n_classes`, is missing, or is there though labels stay at the client.
     BadLabel,
     /// A named limit is exceeded.
     LimitExceeded,
@@ -321,4 +463,6 @@ pub enum RefusalCode {
     Busy,
     /// The server failed; the client did nothing wrong.
     Internal,
+    /// The run does not wait for this message, or not for this step.
+    NotAwaited,
 }

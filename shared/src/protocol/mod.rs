@@ -5,7 +5,7 @@
 //! | [`message`] | the words: twins of the domain types |
 //! | [`phase`] | which word is allowed when |
 //! | [`tensor`], `numbers` | the raw numbers behind a header: where they lie, how they read |
-//! | [`examples`] | whether a header, its payload and the session agree |
+//! | [`examples`], [`exchange`] | whether a header, its payload and the session agree |
 //! | [`settings`], [`limits`] | what is too much |
 //! | [`refusal`] | what the other side is told when something is not accepted |
 //! | [`codec`] | all of it as frames, and back |
@@ -15,6 +15,7 @@
 pub mod codec;
 mod codec_error;
 pub mod examples;
+pub mod exchange;
 mod grow;
 mod interval;
 pub mod limits;

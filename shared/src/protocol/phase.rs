@@ -41,6 +41,10 @@ impl Phase {
             ClientMessage::Cancel => matches!(self, Self::Training | Self::Held),
             ClientMessage::Predict(_) => self == Self::Trained,
             ClientMessage::Goodbye => self != Self::Handshake,
+            // A run that is held has still asked, and its answer may be on the way.
+            ClientMessage::BatchActivations(_)
+            | ClientMessage::PooledGradient(_)
+            | ClientMessage::Verdict(_) => matches!(self, Self::Training | Self::Held),
         }
     }
 }
@@ -48,6 +52,7 @@ impl Phase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::message::{Judgement, Verdict};
 
     #[test]
     fn a_run_is_steered_only_while_there_is_one() {
@@ -64,5 +69,10 @@ mod tests {
             [Phase::Training, Phase::Held]
         );
         assert_eq!(allowed(&ClientMessage::Goodbye), Phase::ALL[1..]);
+        let verdict = ClientMessage::Verdict(Verdict {
+            step: 1,
+            judgement: Judgement::Best,
+        });
+        assert_eq!(allowed(&verdict), [Phase::Training, Phase::Held]);
     }
 }

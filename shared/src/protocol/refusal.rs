@@ -22,7 +22,7 @@ pub const CLOSE_TRY_LATER: u16 = 1013;
 
 impl RefusalCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedFrame,
         Self::WrongVersion,
         Self::UnknownModel,
@@ -38,6 +38,7 @@ impl RefusalCode {
         Self::LimitExceeded,
         Self::Busy,
         Self::Internal,
+        Self::NotAwaited,
     ];
 
     /// Gives the number that the wire and docs/protocol.md use.
@@ -62,7 +63,8 @@ impl RefusalCode {
             | Self::DuplicateExample
             | Self::BadLabel
             | Self::LimitExceeded
-            | Self::Internal => false,
+            | Self::Internal
+            | Self::NotAwaited => false,
         }
     }
 

@@ -6,8 +6,10 @@
 use thiserror::Error;
 
 pub use super::interval::Interval;
-use super::limits::{Limits, MODEL_ID_BYTES_MAX};
-use super::message::{AdapterSettings, Hello, RefusalCode, TrainSettings};
+use super::limits::{LimitError, Limits, MODEL_ID_BYTES_MAX, at_most};
+use super::message::{
+    AdapterSettings, BottomTraining, Hello, LabelPlace, RefusalCode, TrainSettings,
+};
 
 /// A setting is outside what a session accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
@@ -42,6 +44,12 @@ pub enum SettingsError {
         /// Different entries.
         actual: usize,
     },
+    /// A setting that would tell of labels which stay at the client.
+    #[error("{field} must be empty while labels stay at the client: they say how often a class is")]
+    TellsLabels {
+        /// The field's name on the wire.
+        field: &'static str,
+    },
 }
 
 impl SettingsError {
@@ -71,6 +79,8 @@ const WEIGHT_DECAY: Interval = Interval::closed(0.0, 1.0);
 const GRADIENT_NORM_MAX: Interval = Interval::closed(0.0, 1_000_000.0);
 /// Positive, and far from where a product of weight and loss overflows.
 const CLASS_WEIGHT: Interval = Interval::above(0.0, 1_000_000.0);
+/// An adapter in the bottom stands beside its blocks; cut 0 has none.
+const TRAINED_CUT: Interval = Interval::closed(1.0, u32::MAX as f64);
 /// Each validation reads every validation example.
 const VALIDATIONS_PER_EPOCH: Interval = Interval::closed(1.0, 100.0);
 
@@ -84,6 +94,9 @@ impl Hello {
         within("model_id bytes", model_id_bytes, self.model_id.len() as f64)?;
         let n_classes = Interval::closed(2.0, f64::from(limits.n_classes_max));
         within("n_classes", n_classes, f64::from(self.n_classes))?;
+        if self.bottom == BottomTraining::Lora {
+            within("cut of a trained bottom", TRAINED_CUT, f64::from(self.cut))?;
+        }
         self.adapter.check()
     }
 }
@@ -148,6 +161,39 @@ impl TrainSettings {
         weights.try_for_each(|&weight| within("class_weights", CLASS_WEIGHT, f64::from(weight)))
     }
 
+    /// Holds what goes over the wire against where the labels are.
+    ///
+    /// # Errors
+    /// Class weights while labels stay at the client, which has its own.
+    pub fn check_labels(&self, labels: LabelPlace) -> Result<(), SettingsError> {
+        if labels == LabelPlace::Client && !self.class_weights.is_empty() {
+            let field = "class_weights";
+            return Err(SettingsError::TellsLabels { field });
+        }
+        Ok(())
+    }
+
+    /// Holds the largest batch that a trained bottom may be asked for against one frame: the
+    /// `batch_size` longest examples, `value_bytes` a number.
+    ///
+    /// # Errors
+    /// More than fits a frame beside any header.
+    pub fn check_batch_bytes(
+        &self,
+        seq_lengths: &[u16],
+        d_model: u32,
+        value_bytes: usize,
+        limits: &Limits,
+    ) -> Result<(), LimitError> {
+        let mut longest = seq_lengths.to_vec();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        let rows = longest.iter().take(self.batch_size as usize);
+        let rows: u64 = rows.map(|length| u64::from(*length)).sum();
+        let bytes = rows * u64::from(d_model) * value_bytes as u64;
+        let max = limits.payload_bytes_max() as u64;
+        at_most("frame_bytes_max less a header", max, bytes).map(drop)
+    }
+
     /// Counts the optimizer steps of a whole run; the last batch of an epoch may be smaller.
     /// `Limits::check_steps` says whether they are too many.
     ///
@@ -206,7 +252,8 @@ mod tests {
         match result.unwrap_err() {
             SettingsError::OutOfRange { field, .. }
             | SettingsError::WrongLength { field, .. }
-            | SettingsError::Repeated { field, .. } => field,
+            | SettingsError::Repeated { field, .. }
+            | SettingsError::TellsLabels { field } => field,
         }
     }
 
@@ -317,8 +364,23 @@ mod tests {
             cut: 1,
             n_classes: 2,
             adapter: adapter(),
+            labels: LabelPlace::Server,
+            bottom: BottomTraining::Lora,
         };
         hello.check(&Limits::default()).unwrap();
+        let blockless = Hello {
+            cut: 0,
+            ..hello.clone()
+        };
+        assert_eq!(
+            field(blockless.check(&Limits::default())),
+            "cut of a trained bottom"
+        );
+        let frozen = Hello {
+            bottom: BottomTraining::Frozen,
+            ..blockless
+        };
+        frozen.check(&Limits::default()).unwrap();
         let lonely = Hello {
             n_classes: 1,
             ..hello.clone()
@@ -329,6 +391,43 @@ mod tests {
             ..hello
         };
         assert_eq!(field(long.check(&Limits::default())), "model_id bytes");
+    }
+
+    #[test]
+    fn class_weights_do_not_travel_where_labels_do_not() {
+        let weighted = TrainSettings {
+            class_weights: vec![0.5, 2.0],
+            ..train()
+        };
+        weighted.check_labels(LabelPlace::Server).unwrap();
+        assert_eq!(
+            field(weighted.check_labels(LabelPlace::Client)),
+            "class_weights"
+        );
+        train().check_labels(LabelPlace::Client).unwrap();
+    }
+
+    #[test]
+    fn the_longest_examples_together_must_fit_a_frame() {
+        let settings = TrainSettings {
+            batch_size: 2,
+            ..train()
+        };
+        let limits = Limits {
+            frame_bytes_max: 16 + 64 * 1024 + 100, // 100 bytes of payload
+            ..Limits::default()
+        };
+        // Rows 3 and 2 of 5 numbers of 4 bytes.
+        settings
+            .check_batch_bytes(&[1, 3, 2], 5, 4, &limits)
+            .unwrap();
+        let error = settings
+            .check_batch_bytes(&[1, 3, 3], 5, 4, &limits)
+            .unwrap_err();
+        assert_eq!((error.expected, error.actual), (100, 120));
+        settings
+            .check_batch_bytes(&[1, 3, 3], 5, 2, &limits)
+            .unwrap();
     }
 
     #[test]

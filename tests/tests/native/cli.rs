@@ -167,6 +167,41 @@ async fn cli_previews_without_a_session() {
 }
 
 #[tokio::test]
+async fn cli_keeps_labels_and_trains_the_bottom() {
+    let (server, directory) = (server().await, tempfile::tempdir().unwrap());
+    let train = file(&directory, "train.csv", 30);
+    let arguments = [
+        "train",
+        &train,
+        "--json",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "4",
+        "--validation-share",
+        "0.2",
+        "--cut",
+        "1",
+        "--labels",
+        "client",
+        "--label-noise",
+        "1",
+        "--bottom",
+        "lora",
+        "--predict",
+        "word7 word30",
+    ];
+    let lines = lines(&cutlayer(&server, &arguments, "").await);
+    assert_eq!(of_type(&lines, "train_started").len(), 1);
+    let steps = of_type(&lines, "step");
+    assert_eq!(steps.len(), 2 * 6); // 24 examples train, in batches of 4
+    assert!(steps.iter().all(|step| step["loss"].is_f64()));
+    assert_eq!(of_type(&lines, "validation").len(), 2);
+    assert_eq!(of_type(&lines, "prediction").len(), 1);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn cli_says_in_one_sentence_what_the_server_does_not_offer() {
     let (server, directory) = (server().await, tempfile::tempdir().unwrap());
     let train = file(&directory, "train.csv", 12);

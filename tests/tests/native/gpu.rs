@@ -29,7 +29,7 @@ impl Step {
         Self {
             logits: numbers(logits(&top, &adapter, &activations)),
             loss,
-            gradients: gradients.into_iter().map(numbers).collect(),
+            gradients: gradients.adapter.into_iter().map(numbers).collect(),
         }
     }
 }

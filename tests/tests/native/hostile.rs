@@ -202,13 +202,13 @@ async fn neither_log_nor_refusals_repeat_what_the_client_sent() {
         .unwrap();
     refusals.push(client.refusal().await.unwrap());
     batch.examples[0].example_id += 1;
-    batch.examples[0].label = 4_242_913;
+    batch.examples[0].label = Some(4_242_913);
     client
         .send(&ClientMessage::Upload(batch.clone()), &f32_bytes(&values))
         .await
         .unwrap();
     refusals.push(client.refusal().await.unwrap());
-    batch.examples[0].label = 0;
+    batch.examples[0].label = Some(0);
     let mut broken = values;
     broken[5] = f32::INFINITY;
     client

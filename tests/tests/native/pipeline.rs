@@ -22,21 +22,21 @@ use crate::samples::server;
 const ROWS: usize = 40;
 
 /// Examples of a class that train: a tenth of the 20 validates.
-const TRAIN_STEPS_AN_EPOCH: u32 = 36 / 4;
+pub const TRAIN_STEPS_AN_EPOCH: u32 = 36 / 4;
 
 /// A client, and what it is told while it runs.
-struct Person {
-    client: Client<NativeTransport>,
+pub struct Person {
+    pub client: Client<NativeTransport>,
     address: String,
     commands: UnboundedReceiver<Command>,
-    sender: UnboundedSender<Command>,
+    pub sender: UnboundedSender<Command>,
     /// Connections that were opened for training.
-    connections: Cell<u32>,
+    pub connections: Cell<u32>,
 }
 
 impl Person {
     /// Connects and reads the file.
-    async fn with_file(server: &TestServer) -> Self {
+    pub async fn with_file(server: &TestServer) -> Self {
         let address = format!("http://{}", server.addr);
         let options = ConnectOptions {
             device: DeviceChoice::Cpu,
@@ -62,7 +62,7 @@ impl Person {
         }
     }
 
-    async fn protect(&mut self, mechanism: &str) {
+    pub async fn protect(&mut self, mechanism: &str) {
         let options = PrivacyOptions {
             mechanism: mechanism.to_owned(),
             ..PrivacyOptions::default()
@@ -70,7 +70,7 @@ impl Person {
         self.client.set_privacy(&options).await.unwrap();
     }
 
-    async fn train(
+    pub async fn train(
         &mut self,
         options: &TrainOptions,
         on_event: impl FnMut(Event),
@@ -86,12 +86,12 @@ impl Person {
         Box::pin(trained).await
     }
 
-    fn traffic(&self) -> Traffic {
+    pub fn traffic(&self) -> Traffic {
         self.client.traffic().get()
     }
 
     /// Holds that the adapter answers, with probabilities of the file's classes, and the same when asked again.
-    async fn assert_predicts(&mut self) {
+    pub async fn assert_predicts(&mut self) {
         let texts = ["word7 word30", "word9 word31 word9"];
         let texts = texts.map(|text| (RawText::new(text.to_owned()), None));
         let answers = self.client.predict(&texts).await.unwrap();
@@ -120,7 +120,7 @@ fn file() -> String {
     format!("text,label\n{rows}")
 }
 
-fn two_epochs() -> TrainOptions {
+pub fn two_epochs() -> TrainOptions {
     TrainOptions {
         epochs: 2,
         batch_size: 4,
@@ -129,7 +129,7 @@ fn two_epochs() -> TrainOptions {
 }
 
 #[track_caller]
-fn assert_finished(done: Result<TrainDone, ClientError>) {
+pub fn assert_finished(done: Result<TrainDone, ClientError>) {
     let done = done.unwrap();
     let steps = 2 * TRAIN_STEPS_AN_EPOCH;
     assert_eq!((done.reason, done.steps), (DoneReason::Finished, steps));

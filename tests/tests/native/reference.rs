@@ -6,9 +6,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use server::trainer::optimizer::{AdapterOptimizer, Schedule};
 use server::trainer::step::{gradients, logits};
-use shared::adapter::{Adapter, ParameterName};
+use shared::adapter::{Adapter, AdapterOptimizer, ParameterName, Schedule};
 use shared::protocol::message::TrainSettings;
 use tests::assets;
 use tests::reference::{Reference, numbers, relative_difference};
@@ -43,7 +42,7 @@ fn equals_pytorch(reference: &Reference) {
         "loss {loss}"
     );
     let theirs = reference.gradients();
-    for ((name, ours), theirs) in adapter.names().zip(ours).zip(theirs.parameters()) {
+    for ((name, ours), theirs) in adapter.names().zip(ours.adapter).zip(theirs.parameters()) {
         let difference = relative_difference(&numbers(ours), &numbers(theirs.clone()));
         assert!(
             difference < TOLERANCE,
@@ -83,7 +82,12 @@ fn trains_as_pytorch(reference: &Reference) {
             (loss / theirs - 1.0).abs() < TOLERANCE,
             "step {step}: {loss} against {theirs}"
         );
-        adapter = optimizer.step(&adapter, gradients, schedule.learning_rate(step));
+        adapter = optimizer.step(
+            &adapter,
+            gradients.adapter,
+            0.0,
+            schedule.learning_rate(step),
+        );
     }
 }
 
@@ -104,7 +108,8 @@ fn split_equals_whole(reference: &Reference) {
         );
         let (_, parts) = gradients(&top, &adapter, &split, &batch.labels, &[]).unwrap();
         let (_, together) = gradients(&unsplit, &adapter, &whole, &batch.labels, &[]).unwrap();
-        for ((name, parts), together) in adapter.names().zip(parts).zip(together) {
+        let pairs = parts.adapter.into_iter().zip(together.adapter);
+        for (name, (parts, together)) in adapter.names().zip(pairs) {
             let difference = relative_difference(&numbers(parts), &numbers(together));
             assert!(
                 difference < TOLERANCE,
@@ -121,20 +126,10 @@ fn split_equals_whole(reference: &Reference) {
 
 /// The reference's adapter without what lies below the cut.
 fn adapter_of_the_top(reference: &Reference, cut: usize) -> Adapter {
-    let adapter = reference.adapter();
-    let parameters = adapter
-        .names()
-        .zip(adapter.parameters())
-        .filter(|(name, _)| match name {
-            ParameterName::LoraA { layer, .. } | ParameterName::LoraB { layer, .. } => {
-                *layer >= cut
-            }
-            _ => true,
-        });
-    let parameters: Vec<_> = parameters
-        .map(|(name, tensor)| (name, tensor.clone()))
-        .collect();
-    Adapter::from_parameters(adapter.config(), parameters)
+    reference.adapter().part(|name| match name {
+        ParameterName::LoraA { layer, .. } | ParameterName::LoraB { layer, .. } => *layer >= cut,
+        _ => true,
+    })
 }
 
 /// A padded position must not reach the result, whatever stands there.

@@ -73,13 +73,13 @@ pub fn upload(first_id: u32, examples: u32, rows: u16) -> (Upload, Vec<u8>) {
         } else {
             Split::Validation
         },
-        label: place % 2,
+        label: Some(place % 2),
         seq_length: rows,
     };
     let headers: Vec<_> = (0..examples).map(header).collect();
     let mut values = Vec::new();
     for header in &headers {
-        let sign = if header.label == 0 { 1.0 } else { -1.0 };
+        let sign = if header.label == Some(0) { 1.0 } else { -1.0 };
         let numbers = u32::from(rows) * D_MODEL;
         values
             .extend((0..numbers).map(|i| sign * ((i * 7 + header.example_id) % 11) as f32 / 11.0));

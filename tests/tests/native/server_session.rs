@@ -176,7 +176,12 @@ async fn a_batch_that_is_wrong_is_refused_and_nothing_of_it_kept() {
         (good.clone(), payload[4..].to_vec(), RefusalCode::WrongShape),
         (good.clone(), nan, RefusalCode::NotFinite),
         (
-            changed(|upload| upload.examples[1].label = 2),
+            changed(|upload| upload.examples[1].label = Some(2)),
+            payload.clone(),
+            RefusalCode::BadLabel,
+        ),
+        (
+            changed(|upload| upload.examples[1].label = None),
             payload.clone(),
             RefusalCode::BadLabel,
         ),

@@ -58,7 +58,7 @@ async fn a_run_reports_every_step_and_ends_with_an_adapter_that_predicts() {
             ServerMessage::Step(report) => {
                 steps += 1;
                 assert_eq!((report.step, report.epoch), (steps, (steps - 1) / 4 + 1));
-                assert!(report.loss.is_finite() && report.learning_rate >= 0.0);
+                assert!(report.loss.unwrap().is_finite() && report.learning_rate >= 0.0);
             }
             ServerMessage::Validation(report) => {
                 validations += 1;

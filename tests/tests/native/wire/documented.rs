@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use shared::protocol::codec::{decode_client, decode_server, encode_client, encode_server};
 use shared::protocol::limits::{
-    CLIENT_HEADER_BYTES_MAX, HANDSHAKE_SECS_MAX, Limits, MODEL_ID_BYTES_MAX,
+    ANSWER_SECS_MAX, CLIENT_HEADER_BYTES_MAX, HANDSHAKE_SECS_MAX, Limits, MODEL_ID_BYTES_MAX,
     SERVER_HEADER_BYTES_MAX,
 };
 use shared::protocol::message::RefusalCode;
@@ -46,15 +46,19 @@ fn every_client_message_is_the_documented_bytes() {
 #[test]
 fn every_server_message_is_the_documented_bytes() {
     let blocks = blocks();
-    for (name, sequence, message) in samples::server() {
-        let documented = &blocks[format!("server {name}").as_str()];
-        assert_eq!(
-            encode_server(sequence, &message).unwrap(),
-            *documented,
-            "{name}"
-        );
+    for sample in samples::server() {
+        let documented = &blocks[format!("server {}", sample.name).as_str()];
+        let payload = sample.payload();
+        let frame = encode_server(sample.sequence, &sample.message, &payload).unwrap();
+        assert_eq!(frame, *documented, "{}", sample.name);
         let read = decode_server(documented, &Limits::default()).unwrap();
-        assert_eq!((read.sequence, read.message), (sequence, message));
+        assert_eq!(read.sequence, sample.sequence);
+        assert_eq!(read.message, sample.message);
+        assert_eq!(read.payload, payload);
+        if let Some(tensor) = samples::shown(&read.message) {
+            let values = tensor.decode(read.payload).unwrap();
+            assert_eq!(values, sample.values, "{}", sample.name);
+        }
     }
 }
 
@@ -81,7 +85,7 @@ fn nothing_is_documented_that_is_not_in_the_code() {
         .map(|sample| format!("client {}", sample.name));
     let servers = samples::server()
         .into_iter()
-        .map(|(name, ..)| format!("server {name}"));
+        .map(|sample| format!("server {}", sample.name));
     let tensors = ["F32", "F16", "Int8"].map(|dtype| format!("tensor {dtype}"));
     let in_code: BTreeSet<String> = clients.chain(servers).chain(tensors).collect();
     let in_document: BTreeSet<String> = blocks().into_keys().map(String::from).collect();
@@ -162,6 +166,7 @@ fn limits_are_the_documented_ones() {
         ),
         ("model_id`, bytes", MODEL_ID_BYTES_MAX as u64),
         ("handshake, seconds", HANDSHAKE_SECS_MAX),
+        ("answer to a run, seconds", ANSWER_SECS_MAX),
     ];
     assert_rows(&table(&["limit", "value"]), &expected);
 }

@@ -7,9 +7,10 @@ use proptest::sample::select;
 use shared::protocol::codec::{decode_client, decode_server, encode_client, encode_server};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, ClientMessage, DoneReason, ExampleHeader, Hello,
-    Predict, Prediction, RefusalCode, Refused, ServerMessage, Split, StepReport, TrainDone,
-    TrainSettings, Upload, ValidationReport, Welcome,
+    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
+    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
+    PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
+    Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
@@ -48,7 +49,10 @@ fn adapter() -> impl Strategy<Value = AdapterSettings> {
 }
 
 fn hello() -> impl Strategy<Value = ClientMessage> {
-    (any::<(u16, String, [u8; 32], u32, u32)>(), adapter()).prop_map(|(fields, adapter)| {
+    let labels = select(vec![LabelPlace::Server, LabelPlace::Client]);
+    let bottom = select(vec![BottomTraining::Frozen, BottomTraining::Lora]);
+    let fields = any::<(u16, String, [u8; 32], u32, u32)>();
+    (fields, adapter(), labels, bottom).prop_map(|(fields, adapter, labels, bottom)| {
         let (protocol_version, model_id, bottom_sha256, cut, n_classes) = fields;
         let hello = Hello {
             protocol_version,
@@ -57,6 +61,8 @@ fn hello() -> impl Strategy<Value = ClientMessage> {
             cut,
             n_classes,
             adapter,
+            labels,
+            bottom,
         };
         ClientMessage::Hello(hello)
     })
@@ -78,16 +84,23 @@ fn tensor() -> impl Strategy<Value = TensorDescriptor> {
     })
 }
 
+fn split() -> impl Strategy<Value = Split> {
+    select(vec![Split::Train, Split::Validation])
+}
+
+fn square() -> impl Strategy<Value = Option<f32>> {
+    proptest::option::of(number())
+}
+
 fn example() -> impl Strategy<Value = ExampleHeader> {
-    let split = select(vec![Split::Train, Split::Validation]);
-    (any::<(u32, u32, u16)>(), split).prop_map(|((example_id, label, seq_length), split)| {
-        ExampleHeader {
+    (any::<(u32, Option<u32>, u16)>(), split()).prop_map(
+        |((example_id, label, seq_length), split)| ExampleHeader {
             example_id,
             split,
             label,
             seq_length,
-        }
-    })
+        },
+    )
 }
 
 fn train() -> impl Strategy<Value = ClientMessage> {
@@ -133,10 +146,45 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
         ClientMessage::Cancel,
         ClientMessage::Goodbye,
     ]);
+    let judgement = select(vec![
+        Judgement::Unfinished,
+        Judgement::Best,
+        Judgement::NotBest,
+        Judgement::Stop,
+    ]);
+    let verdict = (any::<u32>(), judgement)
+        .prop_map(|(step, judgement)| ClientMessage::Verdict(Verdict { step, judgement }));
     prop_oneof![
-        (prop_oneof![hello(), train(), empty], Just(vec![])),
-        (prop_oneof![upload, predict], vec(any::<u8>(), 0..100)),
+        (prop_oneof![hello(), train(), empty, verdict], Just(vec![])),
+        (
+            prop_oneof![upload, predict, answer()],
+            vec(any::<u8>(), 0..100)
+        ),
     ]
+}
+
+/// What answers a run with a tensor.
+fn answer() -> impl Strategy<Value = ClientMessage> {
+    let lengths = vec(any::<u16>(), 0..300);
+    let activations = (any::<u32>(), lengths, tensor(), square()).prop_map(
+        |(step, seq_lengths, activations, gradient_square)| {
+            ClientMessage::BatchActivations(BatchActivations {
+                step,
+                seq_lengths,
+                activations,
+                gradient_square,
+            })
+        },
+    );
+    let gradient =
+        (any::<u32>(), tensor(), square()).prop_map(|(step, gradient, gradient_square)| {
+            ClientMessage::PooledGradient(PooledGradient {
+                step,
+                gradient,
+                gradient_square,
+            })
+        });
+    prop_oneof![activations, gradient]
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -153,10 +201,10 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 fn welcome() -> impl Strategy<Value = ServerMessage> {
-    let fields = any::<(u16, [u8; 16], String, [u8; 32], u32, u32, String)>();
-    (fields, limits()).prop_map(|(fields, limits)| {
-        let (protocol_version, session_token, model_id, bottom_sha256, cut, d_model, device) =
-            fields;
+    let fields = any::<(u16, [u8; 16], String, [u8; 32], u32, u32)>();
+    let others = any::<(String, bool)>();
+    (fields, limits(), others).prop_map(|(fields, limits, (device, trains_dense))| {
+        let (protocol_version, session_token, model_id, bottom_sha256, cut, d_model) = fields;
         ServerMessage::Welcome(Welcome {
             protocol_version,
             session_token,
@@ -166,12 +214,13 @@ fn welcome() -> impl Strategy<Value = ServerMessage> {
             d_model,
             limits,
             device,
+            trains_dense,
         })
     })
 }
 
 fn report() -> impl Strategy<Value = ServerMessage> {
-    let step = (any::<(u32, u32, u32)>(), number(), number()).prop_map(
+    let step = (any::<(u32, u32, u32)>(), square(), number()).prop_map(
         |((step, epoch, step_millis), loss, learning_rate)| {
             ServerMessage::Step(StepReport {
                 step,
@@ -212,6 +261,49 @@ fn report() -> impl Strategy<Value = ServerMessage> {
     prop_oneof![step, validation, done]
 }
 
+/// What a run asks of the client, or shows it.
+fn asked() -> impl Strategy<Value = ServerMessage> {
+    let ids = || vec(any::<u32>(), 0..300);
+    let batch = (any::<u32>(), split(), ids()).prop_map(|(step, split, example_ids)| {
+        ServerMessage::Batch(Batch {
+            step,
+            split,
+            example_ids,
+        })
+    });
+    prop_oneof![batch, with_tensor()]
+}
+
+/// Messages that may have a payload.
+fn with_tensor() -> impl Strategy<Value = ServerMessage> {
+    let ids = vec(any::<u32>(), 0..300);
+    let pooled = (any::<u32>(), split(), ids, tensor(), square()).prop_map(
+        |(step, split, example_ids, pooled, gradient_square)| {
+            ServerMessage::Pooled(Pooled {
+                step,
+                split,
+                example_ids,
+                pooled,
+                gradient_square,
+            })
+        },
+    );
+    let gradient = (any::<u32>(), tensor(), number(), square()).prop_map(
+        |(step, gradient, scale, gradient_square)| {
+            ServerMessage::CutGradient(CutGradient {
+                step,
+                gradient,
+                scale,
+                gradient_square,
+            })
+        },
+    );
+    let prediction = (any::<u32>(), tensor()).prop_map(|(request_id, pooled)| {
+        ServerMessage::PooledPrediction(PooledPrediction { request_id, pooled })
+    });
+    prop_oneof![pooled, gradient, prediction]
+}
+
 fn server_message() -> impl Strategy<Value = ServerMessage> {
     let acknowledged = any::<(u64, u32)>().prop_map(|(sequence, examples_stored)| {
         ServerMessage::Acknowledged(Acknowledged {
@@ -247,7 +339,8 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         started,
         prediction,
         refused,
-        empty
+        empty,
+        asked(),
     ]
 }
 
@@ -265,10 +358,21 @@ fn client_messages() {
 #[test]
 fn server_messages() {
     proptest!(config(), |(sequence in any::<u64>(), message in server_message())| {
-        let frame = encode_server(sequence, &message).unwrap();
+        let frame = encode_server(sequence, &message, &[]).unwrap();
         let read = decode_server(&frame, &Limits::default()).unwrap();
         prop_assert_eq!(read.sequence, sequence);
         prop_assert_eq!(read.message, message);
+    });
+}
+
+#[test]
+fn server_messages_with_a_payload() {
+    let payload = vec(any::<u8>(), 0..100);
+    proptest!(config(), |(message in with_tensor(), payload in payload)| {
+        let frame = encode_server(7, &message, &payload).unwrap();
+        let read = decode_server(&frame, &Limits::default()).unwrap();
+        prop_assert_eq!(read.message, message);
+        prop_assert_eq!(read.payload, payload);
     });
 }
 

@@ -2,9 +2,10 @@
 
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, ClientMessage, DoneReason, ExampleHeader, Hello,
-    Predict, Prediction, RefusalCode, Refused, ServerMessage, Split, StepReport, TrainDone,
-    TrainSettings, Upload, ValidationReport, Welcome,
+    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
+    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
+    PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
+    Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
@@ -19,21 +20,50 @@ pub(super) struct ClientSample {
 impl ClientSample {
     /// The payload, by the tensor code.
     pub(super) fn payload(&self) -> Vec<u8> {
-        let Some(tensor) = activations(&self.message) else {
-            return Vec::new();
-        };
-        let columns = tensor.columns as usize;
-        let (encoded, payload) =
-            TensorDescriptor::encode_rows(tensor.dtype, columns, &self.values).unwrap();
-        assert_eq!(encoded, tensor);
-        payload
+        encoded(activations(&self.message), &self.values)
     }
+}
+
+pub(super) struct ServerSample {
+    pub(super) name: &'static str,
+    pub(super) sequence: u64,
+    pub(super) message: ServerMessage,
+    /// Empty unless the message has a tensor.
+    pub(super) values: Vec<f32>,
+}
+
+impl ServerSample {
+    /// As of `ClientSample`.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        encoded(shown(&self.message), &self.values)
+    }
+}
+
+fn encoded(tensor: Option<TensorDescriptor>, values: &[f32]) -> Vec<u8> {
+    let Some(tensor) = tensor else {
+        return Vec::new();
+    };
+    let columns = tensor.columns as usize;
+    let (encoded, payload) = TensorDescriptor::encode_rows(tensor.dtype, columns, values).unwrap();
+    assert_eq!(encoded, tensor);
+    payload
 }
 
 pub(super) fn activations(message: &ClientMessage) -> Option<TensorDescriptor> {
     match message {
         ClientMessage::Upload(upload) => Some(upload.activations),
         ClientMessage::Predict(predict) => Some(predict.activations),
+        ClientMessage::BatchActivations(answer) => Some(answer.activations),
+        ClientMessage::PooledGradient(answer) => Some(answer.gradient),
+        _ => None,
+    }
+}
+
+pub(super) fn shown(message: &ServerMessage) -> Option<TensorDescriptor> {
+    match message {
+        ServerMessage::Pooled(pooled) => Some(pooled.pooled),
+        ServerMessage::CutGradient(gradient) => Some(gradient.gradient),
+        ServerMessage::PooledPrediction(prediction) => Some(prediction.pooled),
         _ => None,
     }
 }
@@ -49,6 +79,9 @@ pub(super) fn client_name(message: &ClientMessage) -> &'static str {
         ClientMessage::Cancel => "Cancel",
         ClientMessage::Predict(_) => "Predict",
         ClientMessage::Goodbye => "Goodbye",
+        ClientMessage::BatchActivations(_) => "BatchActivations",
+        ClientMessage::PooledGradient(_) => "PooledGradient",
+        ClientMessage::Verdict(_) => "Verdict",
     }
 }
 
@@ -65,6 +98,10 @@ pub(super) fn server_name(message: &ServerMessage) -> &'static str {
         ServerMessage::TrainDone(_) => "TrainDone",
         ServerMessage::Prediction(_) => "Prediction",
         ServerMessage::Refused(_) => "Refused",
+        ServerMessage::Batch(_) => "Batch",
+        ServerMessage::Pooled(_) => "Pooled",
+        ServerMessage::CutGradient(_) => "CutGradient",
+        ServerMessage::PooledPrediction(_) => "PooledPrediction",
     }
 }
 
@@ -86,6 +123,21 @@ pub(super) fn client() -> Vec<ClientSample> {
         (ClientMessage::Cancel, vec![]),
         (ClientMessage::Predict(predict()), vec![63.5, -2.0]),
         (ClientMessage::Goodbye, vec![]),
+        (
+            ClientMessage::BatchActivations(batch_activations()),
+            vec![1.0, -2.0, 0.5, 0.25, 3.0, -1.0],
+        ),
+        (
+            ClientMessage::PooledGradient(pooled_gradient()),
+            vec![0.25, -0.25, -0.5, 0.5],
+        ),
+        (
+            ClientMessage::Verdict(Verdict {
+                step: 2,
+                judgement: Judgement::Best,
+            }),
+            vec![],
+        ),
     ];
     let samples = (1..)
         .zip(messages)
@@ -98,12 +150,11 @@ pub(super) fn client() -> Vec<ClientSample> {
     samples.collect()
 }
 
-/// Name, sequence and message.
-pub(super) fn server() -> Vec<(&'static str, u64, ServerMessage)> {
+pub(super) fn server() -> Vec<ServerSample> {
     let step = StepReport {
         step: 1,
         epoch: 1,
-        loss: 0.6875,
+        loss: Some(0.6875),
         learning_rate: 0.001,
         step_millis: 12,
     };
@@ -111,6 +162,12 @@ pub(super) fn server() -> Vec<(&'static str, u64, ServerMessage)> {
         steps: 6,
         best_step: 2,
         reason: DoneReason::StoppedEarly,
+    };
+    let refused = Refused {
+        sequence: Some(9),
+        code: RefusalCode::WrongShape,
+        sentence: "an activation has 2 columns; the tensor has 3".into(),
+        closes: false,
     };
     let messages = [
         ServerMessage::Welcome(welcome()),
@@ -128,11 +185,17 @@ pub(super) fn server() -> Vec<(&'static str, u64, ServerMessage)> {
             request_id: 1,
             probabilities: vec![0.25, 0.75],
         }),
-        ServerMessage::Refused(Refused {
-            sequence: Some(9),
-            code: RefusalCode::WrongShape,
-            sentence: "an activation has 2 columns; the tensor has 3".into(),
-            closes: false,
+        ServerMessage::Refused(refused),
+        ServerMessage::Batch(Batch {
+            step: 1,
+            split: Split::Train,
+            example_ids: vec![7, 9],
+        }),
+        ServerMessage::Pooled(pooled()),
+        ServerMessage::CutGradient(cut_gradient()),
+        ServerMessage::PooledPrediction(PooledPrediction {
+            request_id: 1,
+            pooled: tensor(ActivationDtype::F32, 1),
         }),
     ];
     let at_the_door = ServerMessage::Refused(Refused {
@@ -141,12 +204,67 @@ pub(super) fn server() -> Vec<(&'static str, u64, ServerMessage)> {
         sentence: "expected protocol version 1; got 2".into(),
         closes: true,
     });
+    let sample = |name, sequence, message: ServerMessage| {
+        let rows = shown(&message).map_or(0, |tensor| tensor.rows);
+        // 0.5, -0.5, 1.0, -1.0 and so on.
+        let values = (1..=rows).flat_map(|row| [row as f32 / 2.0, row as f32 / -2.0]);
+        ServerSample {
+            name,
+            sequence,
+            values: values.collect(),
+            message,
+        }
+    };
     let named = (1..)
         .zip(messages)
-        .map(|(at, message)| (server_name(&message), at, message));
-    named
-        .chain([("Refused-at-the-door", 1, at_the_door)])
-        .collect()
+        .map(|(at, message)| sample(server_name(&message), at, message));
+    let door = sample("Refused-at-the-door", 1, at_the_door);
+    named.chain([door]).collect()
+}
+
+fn tensor(dtype: ActivationDtype, rows: u32) -> TensorDescriptor {
+    TensorDescriptor {
+        dtype,
+        rows,
+        columns: 2,
+    }
+}
+
+fn batch_activations() -> BatchActivations {
+    BatchActivations {
+        step: 1,
+        seq_lengths: vec![1, 2],
+        activations: tensor(ActivationDtype::F16, 3),
+        gradient_square: None,
+    }
+}
+
+fn pooled() -> Pooled {
+    Pooled {
+        step: 1,
+        split: Split::Train,
+        example_ids: vec![7, 9],
+        pooled: tensor(ActivationDtype::F32, 2),
+        gradient_square: None,
+    }
+}
+
+fn pooled_gradient() -> PooledGradient {
+    PooledGradient {
+        step: 1,
+        gradient: tensor(ActivationDtype::F32, 2),
+        gradient_square: Some(0.5),
+    }
+}
+
+/// Numbers of the payload are multiplied by 0.25.
+fn cut_gradient() -> CutGradient {
+    CutGradient {
+        step: 1,
+        gradient: tensor(ActivationDtype::F16, 3),
+        scale: 0.25,
+        gradient_square: Some(2.0),
+    }
 }
 
 fn hello() -> Hello {
@@ -162,6 +280,8 @@ fn hello() -> Hello {
             dropout: 0.5,
             targets: vec![AdapterTarget::Query, AdapterTarget::Value],
         },
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Lora,
     }
 }
 
@@ -169,13 +289,13 @@ fn upload() -> Upload {
     let first = ExampleHeader {
         example_id: 7,
         split: Split::Train,
-        label: 0,
+        label: Some(0),
         seq_length: 1,
     };
     let second = ExampleHeader {
         example_id: 8,
         split: Split::Validation,
-        label: 1,
+        label: None,
         seq_length: 2,
     };
     Upload {
@@ -225,6 +345,7 @@ fn welcome() -> Welcome {
         d_model: 128,
         limits: Limits::default(),
         device: "cpu".into(),
+        trains_dense: true,
     }
 }
 

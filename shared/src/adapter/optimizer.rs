@@ -2,8 +2,10 @@
 
 use burn::optim::{AdamW, AdamWConfig, AdamWState, Optimizer};
 use burn::tensor::Tensor;
-use shared::adapter::Adapter;
-use shared::protocol::message::TrainSettings;
+
+use super::lora::Adapter;
+use super::loss::gradient_square;
+use crate::protocol::message::TrainSettings;
 
 /// Linear warm-up to the peak, then linear decay to zero.
 ///
@@ -47,6 +49,10 @@ impl Schedule {
 /// AdamW over all matrices of an adapter, with the L2 norm of all gradients together bounded before
 /// it.
 ///
+/// Where the matrices of one step lie on two sides, each side has an optimizer for its own and is
+/// told the other's sum of squares: both then scale by the same factor, and the two steps together
+/// are the step of one optimizer over all matrices.
+///
 /// Source: Decoupled Weight Decay Regularization, arXiv 1711.05101; betas 0.9 and 0.999, epsilon
 /// 1e-8. The bound is `clip_grad_norm_` of PyTorch.
 #[derive(Clone)]
@@ -75,14 +81,16 @@ impl AdapterOptimizer {
         }
     }
 
-    /// Takes one step; `gradients` in the order of the adapter's parameters.
+    /// Takes one step; `gradients` in the order of the adapter's parameters. `square_elsewhere` is
+    /// the sum of squares of this step's gradients on the other side; 0 where all are here.
     pub fn step(
         &mut self,
         adapter: &Adapter,
         gradients: Vec<Tensor<2>>,
+        square_elsewhere: f32,
         learning_rate: f64,
     ) -> Adapter {
-        let gradients = self.clip(gradients);
+        let gradients = self.clip(gradients, square_elsewhere);
         self.states.resize_with(gradients.len(), || None);
         let mut updates = gradients.into_iter().zip(&mut self.states);
         adapter.map(|parameter| match updates.next() {
@@ -97,18 +105,15 @@ impl AdapterOptimizer {
         })
     }
 
-    fn clip(&self, gradients: Vec<Tensor<2>>) -> Vec<Tensor<2>> {
+    fn clip(&self, gradients: Vec<Tensor<2>>, square_elsewhere: f32) -> Vec<Tensor<2>> {
         if self.gradient_norm_max <= 0.0 {
             return gradients;
         }
-        let squares = gradients
-            .iter()
-            .map(|gradient| gradient.clone().square().sum());
-        let Some(sum) = squares.reduce(|a, b| a + b) else {
+        let Some(sum) = gradient_square(&gradients) else {
             return gradients;
         };
         // min(1, max / (norm + 1e-6)), as PyTorch
-        let scale = (sum.sqrt() + 1e-6)
+        let scale = (sum.add_scalar(square_elsewhere).sqrt() + 1e-6)
             .recip()
             .mul_scalar(self.gradient_norm_max)
             .clamp_max(1.0);
@@ -138,8 +143,8 @@ mod tests {
         assert_eq!(Schedule::new(0.5, 0.0, 4).learning_rate(0), 0.5);
     }
 
-    #[test]
-    fn gradients_are_bounded_together_and_not_one_by_one() {
+    /// Gradients after clipping to norm 1; `square_elsewhere` is the other side's.
+    fn clipped(gradients: &[f32], square_elsewhere: f32) -> Vec<f32> {
         let device = burn::tensor::Device::flex();
         let settings = TrainSettings {
             epochs: 1,
@@ -152,15 +157,31 @@ mod tests {
             patience: 0,
             validations_per_epoch: 1,
         };
-        let gradients = vec![
-            Tensor::<2>::from_floats([[3.0]], &device),
-            Tensor::<2>::from_floats([[4.0]], &device),
-        ];
-        let clipped = AdapterOptimizer::new(&settings).clip(gradients);
-        let values: Vec<f32> = clipped.into_iter().map(Tensor::into_scalar).collect();
+        let gradients = gradients
+            .iter()
+            .map(|value| Tensor::<2>::from_floats([[*value]], &device))
+            .collect();
+        let clipped = AdapterOptimizer::new(&settings).clip(gradients, square_elsewhere);
+        clipped.into_iter().map(Tensor::into_scalar).collect()
+    }
+
+    #[test]
+    fn gradients_are_bounded_together_and_not_one_by_one() {
+        let values = clipped(&[3.0, 4.0], 0.0);
         assert!(
             (values[0] - 0.6).abs() < 1e-5 && (values[1] - 0.8).abs() < 1e-5,
             "{values:?}"
         );
+    }
+
+    #[test]
+    fn two_sides_that_know_each_others_squares_scale_as_one() {
+        let (here, there) = (clipped(&[3.0], 16.0), clipped(&[4.0], 9.0));
+        let together = clipped(&[3.0, 4.0], 0.0);
+        assert!((here[0] - together[0]).abs() < 1e-6, "{here:?}");
+        assert!((there[0] - together[1]).abs() < 1e-6, "{there:?}");
+        // Below the bound alone, above it together: the other side's share counts.
+        assert!((clipped(&[0.6], 0.0)[0] - 0.6).abs() < 1e-6);
+        assert!((clipped(&[0.6], 3.64)[0] - 0.3).abs() < 1e-5); // 0.6 / sqrt(0.36 + 3.64)
     }
 }
