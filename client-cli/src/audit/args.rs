@@ -22,8 +22,8 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "FILE", help_heading = "Audit")]
     pub(crate) public: Option<PathBuf>,
 
-    /// Hugging Face directory of the whole model, which the server has and this client does not: the
-    /// attack `mask` needs it.
+    /// Hugging Face directory of the whole model, which the server has and this client does not:
+    /// the attack `mask` needs it.
     #[arg(long, value_name = "DIR", help_heading = "Audit")]
     pub(crate) model: Option<PathBuf>,
 
@@ -91,7 +91,10 @@ pub(crate) struct AuditArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["mechanism", "protection", "eta", "cut", "dtype"],
+        conflicts_with_all = [
+            "mechanism", "protection", "eta", "contribution", "contribution_parameter",
+            "label_dependent", "cut", "dtype",
+        ],
         help_heading = "Audit"
     )]
     pub(crate) recorded: Option<PathBuf>,

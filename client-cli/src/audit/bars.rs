@@ -46,7 +46,8 @@ pub(super) fn svg(
     }
     if let Some(with) = with {
         shapes += &format!(
-            "<rect class=\"with\" x=\"0\" y=\"{BAR_TOP}\" width=\"{:.1}\" height=\"{BAR_HEIGHT}\"/>",
+            "<rect class=\"with\" x=\"0\" y=\"{BAR_TOP}\" width=\"{:.1}\" \
+             height=\"{BAR_HEIGHT}\"/>",
             x(with.mean)
         );
     }
