@@ -26,7 +26,6 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             those of `curve`, which trains on all. An attacker who adds up the gradients of several \
             epochs is not among the methods.",
     rows,
-    needs_public: false,
     report,
 };
 
