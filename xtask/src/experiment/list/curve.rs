@@ -241,7 +241,7 @@ mod tests {
         let of = |name: &str| line(rows.iter().find(|row| row.name == name).unwrap());
         assert_eq!(of("sst/token-0.50"), of("sst/token-0.75"));
         assert_eq!(of("sst/token-0.50-top-0.02"), "token + top");
-        assert_eq!(of("sst/vector-0.90-cut-4"), "vector, cut 4");
+        assert_eq!(of("sst/vector-0.90-cut-3"), "vector, cut 3");
     }
 
     #[test]
@@ -264,7 +264,10 @@ mod tests {
         });
         let measured = json!({ "accuracy": { "accuracy": 0.75 }, "attacks": attacks });
         let rows = [Measured {
-            row: rows().swap_remove(1),
+            row: rows()
+                .into_iter()
+                .find(|row| row.name == "sst/token-0.50")
+                .unwrap(),
             records: vec![record("sst/token-0.50", 1, measured)],
         }];
         let report = report(&rows).unwrap();
