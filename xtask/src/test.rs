@@ -79,6 +79,7 @@ impl Run<'_> {
         };
         let ignored = self.native();
         self.ignored(&ignored, &Available { models, page }, quick);
+        self.tasks();
         self.page_modules();
         match quick {
             true => drop(self.skip("client in Chromium", "Left out by --quick.")),
@@ -151,6 +152,13 @@ impl Run<'_> {
         let mut command = self.cargo_test();
         let output = self.tests(NATIVE, &mut command, Counts::of_cargo);
         ignored::find(&output)
+    }
+
+    /// Runs the unit tests of this program, which is built apart from all others.
+    fn tasks(&mut self) {
+        let mut command = self.workspace.cargo("test");
+        command.args(["--release", "--package", "xtask"]);
+        self.tests("tests of xtask", &mut command, Counts::of_cargo);
     }
 
     /// Prepares `cargo test` on all packages together, so that features unify as in the server's build.

@@ -178,6 +178,16 @@ pub(super) fn strongest(run: &Run) -> Option<(&str, f64)> {
     audited.min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// 1 - the largest share of a text's tokens that some attack names, wherever they stand: the one
+/// number that rows with and without places have in common.
+pub(super) fn privacy_anywhere(run: &Run) -> Option<f64> {
+    let attacks = audits(run).filter_map(|audit| audit["attacks"].as_object());
+    let recalls = attacks
+        .flatten()
+        .filter_map(|(_, numbers)| numbers["bag_recall"].as_f64());
+    recalls.max_by(f64::total_cmp).map(|recall| 1.0 - recall)
+}
+
 /// Share of names and numbers that the strongest attack recovers.
 pub(super) fn named_recovered(run: &Run) -> Option<f64> {
     let (attack, _) = strongest(run)?;
