@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn cross_entropy_has_the_librarys_value_and_gradient() {
+    fn cross_entropy_has_the_value_of_the_library_and_gradient() {
         let (ours, theirs) = (logits(), logits());
         let loss = cross_entropy(ours.clone(), &[2, 0]).unwrap();
         let picked = matrix(vec![0.0, 0.0, 0.5, 0.5, 0.0, 0.0], [2, 3], &Device::flex());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_multi_label_loss_has_the_librarys_value_and_gradient() {
+    fn the_multi_label_loss_has_the_value_of_the_library_and_gradient() {
         let (ours, theirs) = (logits(), logits());
         let loss = binary_cross_entropy(ours.clone(), &[vec![0, 2], vec![]]).unwrap();
         let held = matrix(vec![0.5, 0.0, 0.5, 0.0, 0.0, 0.0], [2, 3], &Device::flex());
