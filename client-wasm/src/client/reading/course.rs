@@ -102,7 +102,7 @@ impl<'a, F: FnMut(Event)> Course<'a, F> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))] // the runtime of these tests is native
 #[allow(clippy::unwrap_used)]
 mod tests {
     use shared::audit::attack::pause;
