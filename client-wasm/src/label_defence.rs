@@ -8,7 +8,7 @@
 //! Two classes: Marvell (arXiv 2102.08504), its optimum of sumKL, the sum of both Kullback-Leibler
 //! divergences between the classes' perturbed gradients under a bound on the noise's power, with the
 //! noise restricted to the direction of the difference. The paper states it for four eigenvalues;
-//! with one direction the problem has the solution written at [`two_variances`] (derived here).
+//! with one direction the problem has the solution written at `two_variances` (derived here).
 //! More classes: one law for all of them, along all differences at once (derived here).
 //!
 //! # Guarantee

@@ -32,8 +32,8 @@ pub(crate) struct Privacy {
     )]
     contribution: ReadingName,
 
-    /// Parameter of the reading: the floor [0.6], the share of the vocabulary [0.01] or the centre
-    /// of the sigmoid [0].
+    /// Parameter of the reading: the floor (0.6), the share of the vocabulary (0.01) or the centre
+    /// of the sigmoid (0).
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     contribution_parameter: Option<f64>,
 
