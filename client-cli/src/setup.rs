@@ -46,7 +46,9 @@ pub(crate) async fn client(
         report = client.choose_columns(&columns)?;
     }
     output.line(&Line::file(&report))?;
-    let privacy = client.set_privacy(&common.privacy.options()).await?;
+    let mut privacy = client.set_privacy(&common.privacy.options()).await?;
+    // Words of the file, which would stand in whatever keeps the output.
+    privacy.contributing.clear();
     if privacy.protection.is_none() {
         output.warning(&format!("WARNING: {}", privacy.sentence));
     }

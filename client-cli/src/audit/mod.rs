@@ -17,7 +17,6 @@ use std::fs;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use client_wasm::client::PrivacyReport;
 use client_wasm::client::audit::system_seed;
 use shared::audit::attacks::{ATTACKS, named};
 use shared::audit::{Attack, Watch};
@@ -85,10 +84,7 @@ pub(crate) async fn run(args: &AuditArgs, output: &mut Output) -> anyhow::Result
         version: env!("CARGO_PKG_VERSION"),
         model: client.catalogue().model_id.clone(),
         cut: client.cut(),
-        privacy: PrivacyReport {
-            contributing: Vec::new(), // words of the file
-            ..ready.privacy.clone()
-        },
+        privacy: ready.privacy.clone(),
         guarantee: guarantee(&client.noise(), ready.privacy.guarantee),
         attacker: material.attacker.clone(),
         recorded: args.recorded.is_some(),

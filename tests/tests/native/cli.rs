@@ -270,6 +270,32 @@ async fn cli_audits_what_was_really_sent_and_writes_a_report() {
     server.stop().await.unwrap();
 }
 
+/// Breaks when the words that a mechanism keeps, which are words of the file, are printed.
+#[tokio::test]
+async fn cli_does_not_print_the_words_that_matter() {
+    let (server, directory) = (server().await, tempfile::tempdir().unwrap());
+    let train = file(&directory, "train.csv", 40);
+    let arguments = [
+        "train",
+        &train,
+        "--json",
+        "--epochs",
+        "1",
+        "--mechanism",
+        "drop",
+        "--protection",
+        "0.2",
+    ];
+    let output = cutlayer(&server, &arguments, "").await;
+    let lines = lines(&output);
+    let privacy = of_type(&lines, "privacy")[0];
+    assert_eq!(privacy["mechanism"], "drop");
+    assert_eq!(privacy["contributing"].as_array().map(Vec::len), Some(0));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(!printed.contains("word7") && !printed.contains("word9"));
+    server.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn cli_audits_a_file_and_shows_texts_only_when_asked() {
     let (server, directory) = (server().await, tempfile::tempdir().unwrap());
