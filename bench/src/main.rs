@@ -4,6 +4,11 @@ mod step;
 
 use clap::{Parser, Subcommand};
 
+/// Keeps freed memory for the next tensor: the system's allocator gives large blocks back to the
+/// kernel, which clears every page of them again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(about = "Measures one thing and prints one JSON line")]
 struct Args {

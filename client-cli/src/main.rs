@@ -31,6 +31,11 @@ use clap::Parser;
 use crate::args::{Args, Command};
 use crate::output::Output;
 
+/// Keeps freed memory for the next tensor: the system's allocator gives large blocks back to the
+/// kernel, which clears every page of them again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Err(usage) = args.check() {

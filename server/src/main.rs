@@ -14,6 +14,11 @@ use server::{App, Hosts, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
 use tokio::net::TcpListener;
 
+/// Keeps freed memory for the next tensor: the system's allocator gives large blocks back to the
+/// kernel, which clears every page of them again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();

@@ -8,6 +8,7 @@
 //! | [`adapter`] | what is trained and how: LoRA, loss, optimizer; PEFT files | server; client where it trains |
 //! | [`protocol`] | messages, frames, limits | both |
 //! | [`audit`] | attacks on what was released, and their scores | client only (feature `client`); in a browser a part of it |
+//! | `parallel` | loops over rows, on all cores and in wide registers | both |
 //! | [`metrics`] | loss, accuracy, macro-F1, confusion matrix, which adapter is best | both |
 //!
 //! The promise is in the types: `RawText -> TokenIds -> PrivatizedTokenIds -> CutActivations`; only the last has a
@@ -18,6 +19,7 @@ pub mod adapter;
 pub mod audit;
 pub mod metrics;
 pub mod model;
+mod parallel;
 #[cfg(feature = "client")]
 pub mod privacy;
 pub mod protocol;

@@ -225,6 +225,7 @@ impl<T> Client<T> {
             public: &rows.public,
             public_classes: None,
             simulator: &simulator,
+            undefended: &simulator, // asked by attacks that are trained, and none is run here
             seed: rows.seed,
             progress: &progress,
         };

@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::config::{LoraConfig, Target};
-use crate::model::{HeadLayer, ModelConfig, TopModel};
+use crate::model::{HeadLayer, ModelConfig, TopModel, rows_times};
 
 /// Names a trained matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,8 +77,8 @@ impl Lora<'_> {
             Some((probability, seed)) => x.clone() * keep_mask(&x, probability, seed),
             None => x,
         };
-        let inner = linear(x, self.a.clone(), None); // [batch, seq, rank]
-        linear(inner.mul_scalar(self.scale), self.b.clone(), None)
+        let inner = rows_times(x, self.a.clone(), None); // [batch, seq, rank]
+        rows_times(inner.mul_scalar(self.scale), self.b.clone(), None)
     }
 }
 

@@ -109,6 +109,8 @@ pub struct Attacker<'a> {
     pub public_classes: Option<&'a [u32]>,
     /// How the client releases.
     pub simulator: &'a dyn Simulator,
+    /// How it would release without a mechanism.
+    pub undefended: &'a dyn Simulator,
     /// Of the attacker's own randomness.
     pub seed: u64,
     /// Told the share of the work that is done, 0 to 1; may be called as often as wanted.
@@ -170,12 +172,45 @@ pub enum Guesses {
 
 impl fmt::Debug for Guesses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, examples) = match self {
-            Self::Rows(rows) => ("Rows", rows.len()),
-            Self::Bags(bags) => ("Bags", bags.len()),
-            Self::Classes(classes) => ("Classes", classes.len()),
+        let kind = match self {
+            Self::Rows(_) => "Rows",
+            Self::Bags(_) => "Bags",
+            Self::Classes(_) => "Classes",
         };
-        write!(f, "Guesses::{kind}({examples} examples)")
+        write!(f, "Guesses::{kind}({} examples)", self.len())
+    }
+}
+
+impl Guesses {
+    /// Number of examples that were tried.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.len(),
+            Self::Bags(bags) => bags.len(),
+            Self::Classes(classes) => classes.len(),
+        }
+    }
+
+    /// Those of the first `examples` examples, and those of the others.
+    pub(super) fn split_off(self, examples: usize) -> (Self, Self) {
+        fn cut<T>(mut all: Vec<T>, at: usize) -> (Vec<T>, Vec<T>) {
+            let rest = all.split_off(at.min(all.len()));
+            (all, rest)
+        }
+        match self {
+            Self::Rows(rows) => {
+                let (first, rest) = cut(rows, examples);
+                (Self::Rows(first), Self::Rows(rest))
+            }
+            Self::Bags(bags) => {
+                let (first, rest) = cut(bags, examples);
+                (Self::Bags(first), Self::Bags(rest))
+            }
+            Self::Classes(classes) => {
+                let (first, rest) = cut(classes, examples);
+                (Self::Classes(first), Self::Classes(rest))
+            }
+        }
     }
 }
 

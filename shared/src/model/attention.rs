@@ -1,10 +1,13 @@
 //! Multi-head self-attention of an encoder.
 
+use std::sync::Arc;
+
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::kernel::{self, AttentionWeights};
 use super::linear::Linear;
 use super::weights::Weights;
 use crate::adapter::{Adapter, Target};
@@ -12,15 +15,22 @@ use crate::adapter::{Adapter, Target};
 /// Which positions of a padded batch are real.
 #[derive(Debug, Clone)]
 pub struct AttentionMask {
+    padded: Option<Padded>,
+}
+
+/// The same thing twice: each device takes the form that it works with.
+#[derive(Debug, Clone)]
+struct Padded {
+    seq_lengths: Arc<[usize]>,
     // 0 at real positions, a large negative number at padding.
-    bias: Option<Tensor<4>>, // [batch, 1, 1, seq]
+    bias: Tensor<4>, // [batch, 1, 1, seq]
 }
 
 impl AttentionMask {
     /// A mask from the number of real positions of each example.
     pub fn from_lengths(seq_lengths: &[usize], seq: usize, device: &Device) -> Self {
         if seq_lengths.iter().all(|length| *length == seq) {
-            return Self { bias: None };
+            return Self { padded: None };
         }
         let mut bias = Vec::with_capacity(seq_lengths.len() * seq);
         for length in seq_lengths {
@@ -28,7 +38,30 @@ impl AttentionMask {
         }
         let shape = [seq_lengths.len(), 1, 1, seq];
         Self {
-            bias: Some(Tensor::from_data(TensorData::new(bias, shape), device)),
+            padded: Some(Padded {
+                seq_lengths: Arc::from(seq_lengths),
+                bias: Tensor::from_data(TensorData::new(bias, shape), device),
+            }),
+        }
+    }
+
+    /// `softmax(scale * scores)` over the real positions.
+    ///
+    /// # Shapes
+    ///
+    /// - scores, output: `[batch, heads, seq_queries, seq]`
+    fn weights(&self, scores: Tensor<4>, scale: f32) -> Tensor<4> {
+        if kernel::supports(&scores) {
+            let seq_lengths = self
+                .padded
+                .as_ref()
+                .map(|padded| padded.seq_lengths.clone());
+            return kernel::apply(AttentionWeights { scale, seq_lengths }, scores);
+        }
+        let scores = scores.mul_scalar(scale);
+        match &self.padded {
+            Some(padded) => softmax(scores + padded.bias.clone(), 3),
+            None => softmax(scores, 3),
         }
     }
 }
@@ -91,18 +124,11 @@ impl SelfAttention {
         let lora = |target| adapter.and_then(|adapter| adapter.lora(self.layer, target));
         let [batch, seq_queries, d_model] = queries.dims();
         let scale = 1.0 / ((d_model / self.n_heads) as f32).sqrt();
-        let q = self
-            .query
-            .forward(queries, lora(Target::Query).as_ref())
-            .mul_scalar(scale);
+        let q = self.query.forward(queries, lora(Target::Query).as_ref());
         let k = self.key.forward(x.clone(), lora(Target::Key).as_ref());
         let v = self.value.forward(x, lora(Target::Value).as_ref());
         let scores = self.heads(q).matmul(self.heads(k).swap_dims(2, 3)); // [batch, heads, q, seq]
-        let scores = match &mask.bias {
-            Some(bias) => scores + bias.clone(),
-            None => scores,
-        };
-        let context = softmax(scores, 3).matmul(self.heads(v)); // [batch, heads, q, d_head]
+        let context = mask.weights(scores, scale).matmul(self.heads(v)); // [batch, heads, q, d_head]
         let context = context
             .swap_dims(1, 2)
             .reshape([batch, seq_queries, d_model]);

@@ -1,10 +1,12 @@
 //! Token, position and segment embeddings: what stands before the first block.
 
+use burn::backend::Flex;
 use burn::tensor::module::{embedding, layer_norm};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::kernel::{self, LayerNormKernel};
 use super::weights::Weights;
 
 /// `LayerNorm(E_token + E_position + E_type)`.
@@ -124,6 +126,19 @@ impl LayerNorm {
 
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        layer_norm(x, self.gamma.clone(), Some(self.beta.clone()), self.epsilon)
+        match self.kernel(&x) {
+            Some(kernel) => kernel::apply(kernel, x),
+            None => layer_norm(x, self.gamma.clone(), Some(self.beta.clone()), self.epsilon),
+        }
+    }
+
+    fn kernel(&self, x: &Tensor<3>) -> Option<LayerNormKernel> {
+        let primitive = |vector: &Tensor<1>| vector.clone().try_into_primitive::<Flex>().ok();
+        kernel::supports(x).then_some(())?;
+        Some(LayerNormKernel {
+            gamma: primitive(&self.gamma)?,
+            beta: primitive(&self.beta)?,
+            epsilon: self.epsilon as f32,
+        })
     }
 }

@@ -54,8 +54,19 @@ impl Linear {
     }
 
     fn affine(&self, x: Tensor<3>) -> Tensor<3> {
-        linear(x, self.weight.clone(), Some(self.bias.clone()))
+        rows_times(x, self.weight.clone(), Some(self.bias.clone()))
     }
+}
+
+/// `x W + b` as one product of all positions of the batch.
+///
+/// The library would multiply each example by itself where their length is a multiple of its tile,
+/// and the CPU backend then prepares W once for every example.
+pub(crate) fn rows_times(x: Tensor<3>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<3> {
+    let [batch, seq, d_in] = x.dims();
+    let [_, d_out] = weight.dims();
+    let rows = x.reshape([batch * seq, d_in]);
+    linear(rows, weight, bias).reshape([batch, seq, d_out])
 }
 
 /// The transpose of a row-major `[rows, columns]` matrix.

@@ -15,6 +15,7 @@ mod embedding;
 mod error;
 mod feed_forward;
 mod head;
+mod kernel;
 mod linear;
 mod top;
 pub mod weights;
@@ -25,5 +26,8 @@ pub use config::{Family, ModelConfig};
 pub use cut::{CutActivations, CutLayer};
 pub use error::ModelError;
 pub use head::{ClassificationHead, HeadLayer, trained_head};
+#[cfg(feature = "client")]
+pub(crate) use kernel::{exp, supports as is_on_cpu};
 pub use linear::Linear;
+pub(crate) use linear::rows_times;
 pub use top::TopModel;

@@ -5,7 +5,8 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::eta::PrivacyError;
-use crate::model::{BottomModel, DeviceFailed};
+use crate::model::{BottomModel, DeviceFailed, is_on_cpu};
+use crate::parallel::for_row_pairs;
 
 /// A changed token counts as near when it is among this many nearest neighbours of the original.
 pub const NEIGHBOURS: usize = 10;
@@ -86,12 +87,33 @@ impl TokenTable {
     ///
     /// When the device fails.
     pub async fn nearest(&self, rows: Vec<f32>) -> Result<Vec<u32>, DeviceFailed> {
-        let ids = self.scores(rows).argmin(1);
+        let products = self.inner_products(rows);
+        if is_on_cpu(&products) {
+            return self.nearest_on_cpu(products).await;
+        }
+        let ids = (self.half_norms.clone() - products).argmin(1);
         let data = ids.into_data_async().await.map_err(|_| DeviceFailed)?;
         Ok(data
             .iter::<i64>()
             .map(|id| u32::try_from(id).unwrap_or(0))
             .collect())
+    }
+
+    /// Difference and smallest number in one pass over the products, on all cores.
+    async fn nearest_on_cpu(&self, products: Tensor<2>) -> Result<Vec<u32>, DeviceFailed> {
+        let [count, vocab_size] = products.dims();
+        let (half_norms, mut products) = (self.half_norms().await?, read(products).await?);
+        let mut nearest = vec![0; count];
+        for_row_pairs(
+            (&mut products, vocab_size),
+            (&mut nearest, 1),
+            |_, rows, ids| {
+                for (row, id) in rows.chunks_exact(vocab_size).zip(ids) {
+                    *id = smallest_difference(&half_norms, row);
+                }
+            },
+        );
+        Ok(nearest)
     }
 
     /// The `NEIGHBOURS` nearest tokens of each row, and with them the row's own token where it is
@@ -170,8 +192,50 @@ impl TokenTable {
     }
 }
 
+/// The index of the smallest `left - right`, the first of equal ones.
+#[inline(always)]
+fn smallest_difference(left: &[f32], right: &[f32]) -> u32 {
+    const LANES: usize = 16;
+    let (mut least, mut parts) = ([f32::INFINITY; LANES], [0u32; LANES]);
+    let both = left.chunks(LANES).zip(right.chunks(LANES));
+    for ((left, right), part) in both.zip(0..) {
+        let lanes = least.iter_mut().zip(&mut parts);
+        for (((least, of_part), left), right) in lanes.zip(left).zip(right) {
+            let difference = left - right;
+            let smaller = difference < *least;
+            *least = if smaller { difference } else { *least };
+            *of_part = if smaller { part } else { *of_part };
+        }
+    }
+    let ids = parts
+        .iter()
+        .zip(0..)
+        .map(|(part, lane)| part * LANES as u32 + lane);
+    let least = least.iter().zip(ids);
+    let least = least.min_by(|a, b| a.0.total_cmp(b.0).then(a.1.cmp(&b.1)));
+    least.map_or(0, |(_, id)| id)
+}
+
 /// Reads a tensor back.
 pub(super) async fn read(tensor: Tensor<2>) -> Result<Vec<f32>, DeviceFailed> {
     let data = tensor.into_data_async().await.map_err(|_| DeviceFailed)?;
     data.try_into_vec::<f32>().map_err(|_| DeviceFailed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::smallest_difference;
+
+    #[test]
+    fn the_smallest_difference_is_found_wherever_it_is() {
+        let left = vec![1.0; 53];
+        for at in [0, 1, 15, 16, 47, 48, 52] {
+            let mut right = vec![0.0; 53];
+            right[at] = 0.5;
+            assert_eq!(smallest_difference(&left, &right), at as u32);
+        }
+        let mut right = vec![0.0; 53];
+        (right[20], right[35]) = (0.5, 0.5);
+        assert_eq!(smallest_difference(&left, &right), 20);
+    }
 }

@@ -12,15 +12,19 @@ use crate::audit::learned::vocabulary::PublicVocabulary;
 use crate::audit::learned::{generator, read};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
 
-/// A multi-label classifier on the mean and the first row of a text.
+/// A multi-label classifier on the pooled rows of a text.
 ///
-/// `scores = LN(m S + relu([m, f] W + b) M + ..) E^T + c`, m the mean row and f the first, trained
+/// `scores = LN(m S + relu([m, f, u, l] W + b) M + ..) E^T + c`, m the mean row, f the first, u and
+/// l the largest and the smallest number of each column, trained
 /// with binary cross-entropy over the tokens of public texts that the attacker released itself.
 /// The n best scores are guessed, n the number of tokens, estimated from the number of rows.
 ///
 /// Source: method.md, section 4, BAG. A token is guessed once: how often it occurs is not learnt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BagOfTokens;
+
+/// Vectors that a text is pooled to.
+const POOLINGS: usize = 4;
 
 /// Width of the hidden layer.
 const D_HIDDEN: usize = 1024;
@@ -53,7 +57,7 @@ impl Attack for BagOfTokens {
             let table = vocabulary.table(attacker.bottom);
             let mut network = Network::over(vocabulary, table, D_HIDDEN, &mut rng);
             let last = network.learn_all(attacker, &mut rng).await?;
-            let scores = network.scores(&Features::pooled(observed))?;
+            let scores = network.scores(&pooled(observed))?;
             let rows = observed.activations.seq_lengths().iter();
             let counts = rows.map(|rows| tokens_behind(attacker, last.as_ref(), (*rows).into()));
             let best = scores.iter().zip(counts);
@@ -83,7 +87,7 @@ impl Network {
         let device = table.device();
         let prior = vocabulary.log_odds(&device);
         let readout = Readout::new(table);
-        let mut matrices = Hidden::init(2 * d_model, d_hidden, rng, &device);
+        let mut matrices = Hidden::init(POOLINGS * d_model, d_hidden, rng, &device);
         matrices.extend(readout.init(d_hidden, prior));
         Self {
             vocabulary,
@@ -105,13 +109,13 @@ impl Network {
         let rows: usize = attacker.public.iter().map(|text| text.len()).sum();
         let of_release = rows as f64 * release_flops_of_a_row(attacker);
         let release = Budget::within(attacker.public.len(), of_release, 1);
-        let mut pooled = Vec::new();
+        let mut all = Vec::new();
         let mut sets = Vec::new();
         let mut last = None;
         for chunk in release.chunks(attacker.public.len(), rng) {
             let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
-            let features = Features::pooled(drawn.released());
-            pooled.extend(features.rows().map(<[f32]>::to_vec));
+            let features = pooled(drawn.released());
+            all.extend(features.rows().map(<[f32]>::to_vec));
             sets.extend(
                 drawn
                     .examples()
@@ -119,12 +123,12 @@ impl Network {
             );
             last = Some(drawn);
         }
-        let pooled = Features::of_rows(&pooled);
-        let hidden = 2 * 3 * 2 * self.d_model * D_HIDDEN;
+        let all = Features::of_rows(&all);
+        let hidden = 2 * 3 * POOLINGS * self.d_model * D_HIDDEN;
         let of_a_pass = sets.len() as f64 * (self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64);
         let budget = Budget::within(sets.len(), of_a_pass, EPOCHS_MAX);
         for chunk in budget.chunks(sets.len(), rng) {
-            self.learn(&pooled, &sets, &chunk, attacker.progress)?;
+            self.learn(&all, &sets, &chunk, attacker.progress)?;
         }
         Ok(last)
     }
@@ -164,12 +168,17 @@ impl Network {
     }
 }
 
-/// `[texts, vocabulary]`; x is `[texts, 2 d_model]`, the mean row first.
+/// Mean row, first row, largest and smallest numbers.
+fn pooled(released: &Released) -> Features {
+    Features::pooled(released).beside(&Features::extremes(released))
+}
+
+/// `[texts, vocabulary]`; x is `[texts, POOLINGS d_model]`, the mean row first.
 fn logits(readout: &Readout, matrices: &[Tensor<2>], x: Tensor<2>) -> Tensor<2> {
     const REASON: &str = "a network keeps the matrices it was built with";
     let [_, width] = x.dims();
     let (hidden, rest) = matrices.split_first_chunk().expect(REASON);
-    let mean = x.clone().narrow(1, 0, width / 2);
+    let mean = x.clone().narrow(1, 0, width / POOLINGS);
     let inner = Hidden::forward(hidden, x);
     readout.logits(rest.first_chunk().expect(REASON), mean, inner)
 }

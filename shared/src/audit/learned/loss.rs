@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::audit::AuditError;
 use crate::audit::learned::read;
-use crate::model::activation::exp;
+use crate::model::exp;
 
 /// A loss, and something with the same gradient to go backwards from.
 pub(crate) struct Loss {

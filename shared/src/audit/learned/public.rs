@@ -1,6 +1,7 @@
 //! Public text, released by the attacker's own draws.
 
 use super::vocabulary::PublicVocabulary;
+use crate::audit::thresholds::LEAK_ONE_OF;
 use crate::audit::{Attacker, AuditError, NoiseLaw, Released};
 use crate::model::ModelConfig;
 use crate::text::TokenIds;
@@ -12,7 +13,10 @@ pub(crate) struct PublicRelease {
 }
 
 impl PublicRelease {
-    /// Releases the public texts with these indices.
+    /// Releases the public texts with these indices; every tenth as if there were no mechanism.
+    ///
+    /// An attacker that hopes for a leak prepares for it: one that has only seen protected text
+    /// does not recognise a clean one.
     ///
     /// # Errors
     ///
@@ -25,14 +29,27 @@ impl PublicRelease {
         let texts = indices.iter().filter_map(|at| attacker.public.get(*at));
         let texts: Vec<TokenIds> = texts.cloned().collect();
         let released = attacker.simulator.release(&texts, seed).await?;
-        if released.len() != texts.len() {
-            return Err(AuditError::Answers {
-                of: "public texts",
-                expected: texts.len(),
-                actual: released.len(),
-            });
+        let clean: Vec<TokenIds> = texts.iter().step_by(LEAK_ONE_OF).cloned().collect();
+        let clean = attacker.undefended.release(&clean, seed).await?;
+        for (released, expected) in [(&released, texts.len()), (&clean, clean_of(texts.len()))] {
+            if released.len() != expected {
+                return Err(AuditError::Answers {
+                    of: "public texts",
+                    expected,
+                    actual: released.len(),
+                });
+            }
         }
-        Ok(Self { texts, released })
+        let order: Vec<usize> = (0..texts.len())
+            .map(|at| match at.is_multiple_of(LEAK_ONE_OF) {
+                true => texts.len() + at / LEAK_ONE_OF,
+                false => at,
+            })
+            .collect();
+        Ok(Self {
+            released: released.join(clean).select(&order),
+            texts,
+        })
     }
 
     /// What came back.
@@ -44,6 +61,11 @@ impl PublicRelease {
     pub(crate) fn examples(&self) -> impl Iterator<Item = (&TokenIds, &[f32])> {
         self.texts.iter().zip(self.released.examples())
     }
+}
+
+/// How many of some texts are released clean.
+fn clean_of(texts: usize) -> usize {
+    texts.div_ceil(LEAK_ONE_OF)
 }
 
 /// Positions of a text that hold an ordinary token, with the token's number.

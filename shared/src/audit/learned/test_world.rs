@@ -59,6 +59,7 @@ impl World {
             public,
             public_classes: None,
             simulator,
+            undefended: simulator,
             seed: 1,
             progress: &|_| (),
         }

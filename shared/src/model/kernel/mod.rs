@@ -1,0 +1,157 @@
+//! Functions of the CPU backend that have a backward pass of their own.
+//!
+//! The library takes the gradient of a softmax, a layer norm or a GELU by parts: half a dozen passes
+//! over memory, most of them on one core, and the exponential number by number. A [`Kernel`] is one
+//! pass forwards and one backwards, on all cores, in arithmetic that a compiler vectorises. On other
+//! devices the library's own functions stay.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`gelu`] | `x Phi(x)` |
+//! | [`layer_norm`] | normalisation over the last axis |
+//! | [`softmax`] | attention weights of a padded batch |
+//! | [`arithmetic`] | exponential and error function |
+
+mod arithmetic;
+mod gelu;
+mod layer_norm;
+mod softmax;
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{DType, Device, Tensor};
+
+#[cfg(feature = "client")]
+pub(crate) use arithmetic::exp;
+pub(super) use gelu::Gelu;
+pub(super) use layer_norm::LayerNormKernel;
+pub(super) use softmax::AttentionWeights;
+
+/// A function of one tensor to one of the same shape.
+pub(super) trait Kernel: Clone + Debug + Send + 'static {
+    /// What the backward pass needs.
+    type Kept: Clone + Debug + Send + 'static;
+
+    /// The function's value. `x` is contiguous f32.
+    fn value(&self, x: FlexTensor) -> FlexTensor;
+
+    /// The function's value, and what the backward pass needs.
+    fn forward(&self, x: FlexTensor) -> (FlexTensor, Self::Kept);
+
+    /// The gradient at the input, of that at the output; both contiguous f32.
+    fn backward(&self, kept: &Self::Kept, gradient: FlexTensor) -> FlexTensor;
+}
+
+/// Whether kernels work on this tensor: 32-bit numbers on the CPU backend.
+pub(crate) fn supports<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device().without_autodiff() == Device::flex()
+}
+
+/// Applies a kernel to a tensor that it [`supports`].
+///
+/// # Panics
+///
+/// When the tensor is on another device.
+pub(super) fn apply<const D: usize, K: Kernel>(kernel: K, x: Tensor<D>) -> Tensor<D> {
+    const DEVICE: &str = "kernels work on tensors of the CPU backend";
+    if !x.is_autodiff() {
+        let x = x.try_into_primitive::<Flex>().expect(DEVICE);
+        return Tensor::from_primitive::<Flex>(kernel.value(contiguous(x)));
+    }
+    let x = x.try_into_primitive::<Autodiff<Flex>>().expect(DEVICE);
+    let (x, node) = x.into_parts();
+    let pass = Pass::<K>(PhantomData).prepare::<NoCheckpointing>([node]);
+    let output = match pass.compute_bound().stateful() {
+        OpsKind::Tracked(pass) => {
+            let (output, kept) = kernel.forward(contiguous(x));
+            pass.finish((kernel, kept), output)
+        }
+        OpsKind::UnTracked(pass) => pass.finish(kernel.value(contiguous(x))),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(output)
+}
+
+/// The backward pass of a kernel, in the form that the graph stores.
+#[derive(Debug)]
+struct Pass<K>(PhantomData<K>);
+
+impl<K: Kernel> Backward<Flex, 1> for Pass<K> {
+    type State = (K, K::Kept);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        gradients: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (kernel, kept) = ops.state;
+        unary::<Flex, _>(ops.parents, ops.node, gradients, |gradient| {
+            kernel.backward(&kept, contiguous(gradient))
+        });
+    }
+}
+
+/// The same numbers one after the other, from the start of their storage to its end.
+fn contiguous(x: FlexTensor) -> FlexTensor {
+    let whole = x.layout().contiguous_offsets() == Some((0, x.storage::<f32>().len()));
+    if whole { x } else { x.to_contiguous() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    /// Numbers between -6 and 6 that repeat after a long time.
+    pub(super) fn numbers(count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|at| ((at * 7_919) % 12_007) as f32 / 1_000.0 - 6.0)
+            .collect()
+    }
+
+    /// Value and gradient of a function; the gradient of the output is not constant.
+    pub(super) fn value_and_gradient<const D: usize>(
+        shape: [usize; D],
+        function: impl Fn(Tensor<D>) -> Tensor<D>,
+    ) -> [Vec<f32>; 2] {
+        let count = shape.iter().product();
+        let leaf = |values| Tensor::<D>::from_data(TensorData::new(values, shape), &Device::flex());
+        let x = leaf(numbers(count)).autodiff().require_grad();
+        let y = function(x.clone());
+        let weights = leaf((0..count).map(|at| (at % 5) as f32 - 1.5).collect());
+        let gradients = (y.clone() * weights).sum().backward();
+        let gradient = x.grad(&gradients).unwrap();
+        [y.without_autodiff(), gradient].map(|t| t.into_data().try_into_vec::<f32>().unwrap())
+    }
+
+    /// Equality up to an absolute tolerance.
+    pub(super) fn assert_close(ours: &[f32], theirs: &[f32], tolerance: f32) {
+        assert_eq!(ours.len(), theirs.len());
+        for (at, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            let scale = theirs.abs().max(1.0);
+            assert!(
+                (ours - theirs).abs() < tolerance * scale,
+                "{at}: {ours} against {theirs}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_view_is_copied_and_its_storage_left_alone() {
+        let whole = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &Device::flex());
+        let column = whole.clone().narrow(1, 1, 1);
+        let y = apply(Gelu, column);
+        assert_eq!(y.dims(), [2, 1]);
+        let values = whole.into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);
+    }
+}
