@@ -9,7 +9,8 @@ use super::report::Control;
 use super::score::{Scores, firsts, score};
 use super::thresholds::{
     EXACT_AT_CUT_0, LEAK_FOUND_MIN, LEAK_ONE_OF, REFERENCE_AT_CUT_0_MIN,
-    REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN, REFERENCE_OVER_CHANCE_MIN, SHUFFLED_ABOVE_CHANCE_MAX,
+    REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN, REFERENCE_OF_THE_REST_MIN, REFERENCE_OVER_CHANCE_MIN,
+    SHUFFLED_ABOVE_CHANCE_MAX,
 };
 use crate::text::TokenIds;
 
@@ -121,7 +122,8 @@ pub fn reference_control(id: &str, cut: usize, reference: &Scores, chance: f64) 
     } else if reference.classes.is_some() {
         chance + REFERENCE_OF_CLASSES_ABOVE_CHANCE_MIN
     } else {
-        (REFERENCE_OVER_CHANCE_MIN * chance).min(REFERENCE_AT_CUT_0_MIN)
+        let of_the_rest = chance + REFERENCE_OF_THE_REST_MIN * (1.0 - chance);
+        (REFERENCE_OVER_CHANCE_MIN * chance).min(of_the_rest)
     };
     Control::at_least("undefended reference", reference.success(), bound)
 }
@@ -232,6 +234,9 @@ mod tests {
         assert!(!reference_control("eia-nn", 0, &at(0.9), 0.02).passed);
         assert!(reference_control("eia-nn", 1, &at(0.9), 0.02).passed);
         assert!(!reference_control("eia-table", 0, &at(0.05), 0.02).passed);
+        // Where chance is a third, five ninths.
+        assert!(!reference_control("bag", 0, &at(0.55), 1.0 / 3.0).passed);
+        assert!(reference_control("bag", 0, &at(0.56), 1.0 / 3.0).passed);
     }
 
     #[test]

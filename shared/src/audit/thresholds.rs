@@ -13,8 +13,13 @@ pub const EXACT_AT_CUT_0: &[&str] = &[
     "as-is",
 ];
 
-/// Every other attack must do this many times better than chance on undefended activations.
+/// Every other attack must do this many times better than chance on undefended activations, or else
+/// close the share [`REFERENCE_OF_THE_REST_MIN`] of what chance leaves, whichever is less: of bags
+/// chance alone finds a third, and three times that is in no attack's reach.
 pub const REFERENCE_OVER_CHANCE_MIN: f64 = 3.0;
+
+/// See [`REFERENCE_OVER_CHANCE_MIN`].
+pub const REFERENCE_OF_THE_REST_MIN: f64 = 1.0 / 3.0;
 
 /// Attacks that guess a class must be right this much more often than chance on undefended
 /// activations: whether a class shows in a text at all is no matter of theory.

@@ -111,11 +111,11 @@ mod tests {
             "sst/none, accuracy, seed 1",
             "sst/none, shares, seed 1",
             "sst/none, attacks, seed 1",
-            "sst/pool-0.75-cut-4, accuracy, seed 1",
-            "sst/pool-0.75-cut-4, shares, seed 1",
-            "sst/pool-0.75-cut-4, attacks, seed 1",
+            "sst/token-0.75, accuracy, seed 1",
+            "sst/token-0.75, shares, seed 1",
+            "sst/token-0.75, attacks, seed 1",
             "sst/none, trained_attacks, seed 1",
-            "sst/pool-0.75-cut-4, trained_attacks, seed 1",
+            "sst/token-0.75, trained_attacks, seed 1",
             "sst/none, accuracy, seed 2",
         ];
         assert_eq!(order[..9], expected);

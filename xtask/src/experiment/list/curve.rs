@@ -34,7 +34,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 const MEASURES: [Measure; 3] = [Measure::Accuracy, Measure::Shares, Measure::Attacks];
 
 /// Rows of a list, from its beginning, that are attacked with training too.
-const TRAINED_ON: [usize; 2] = [13, 4];
+const TRAINED_ON: [usize; 2] = [8, 3];
 
 /// Contribution that leaves the top 2 % of the vocabulary as it is.
 const TOP: &str = "top 0.02";
@@ -42,24 +42,25 @@ const TOP: &str = "top 0.02";
 /// Rows on SST, by what an interrupted run should have.
 const SST: &[Setting] = &[
     (0, "none", "", ""),
-    (4, "pool", "0.75", ""),
     (0, "token", "0.75", ""),
-    (0, "suppress", "0.75", ""),
-    (0, "drop", "0.75", ""),
     (5, "pool", "0.98", ""),
+    (4, "pool", "0.90", ""),
+    (4, "pool", "0.75", ""),
+    (0, "drop", "0.75", ""),
+    (3, "vector", "0.50", ""),
+    (0, "suppress", "0.75", ""),
+    (4, "none", "", ""),
     (0, "token", "0.50", ""),
     (0, "token", "0.75", TOP),
     (0, "token", "0.50", TOP),
-    (3, "vector", "0.50", ""),
-    (4, "pool", "0.90", ""),
+    (0, "token", "0.60", ""),
+    (0, "token", "0.60", TOP),
+    (2, "vector", "0.20", ""),
     (0, "exponential", "0.50", ""),
     (3, "vector", "0.90", ""),
     (0, "suppress", "0.85", ""),
     (0, "drop", "0.85", ""),
     (5, "pool", "0.75", ""),
-    (4, "none", "", ""),
-    (0, "token", "0.60", ""),
-    (0, "token", "0.60", TOP),
     (0, "token", "0.60", "floor"),
     (0, "token", "0.60", "sigmoid"),
     (0, "token", "0.40", ""),
@@ -75,13 +76,15 @@ const SST: &[Setting] = &[
 /// Rows on Financial PhraseBank: what SST's say, said of other text and of three classes.
 const PHRASEBANK: &[Setting] = &[
     (0, "none", "", ""),
+    (0, "token", "0.75", ""),
+    (4, "pool", "0.90", ""),
     (0, "token", "0.50", ""),
     (0, "token", "0.50", TOP),
-    (4, "pool", "0.75", ""),
+    (0, "token", "0.60", ""),
+    (0, "token", "0.60", TOP),
+    (0, "token", "0.75", TOP),
     (0, "suppress", "0.75", ""),
     (0, "drop", "0.75", ""),
-    (0, "token", "0.75", ""),
-    (0, "token", "0.75", TOP),
 ];
 
 fn rows() -> Vec<Row> {
@@ -258,7 +261,7 @@ mod tests {
     fn the_first_rows_are_attacked_with_training() {
         let trained = |row: &Row| row.measures.contains(&Measure::TrainedAttacks);
         let rows = rows();
-        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 13 + 4);
+        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 8 + 3);
         assert!(trained(&rows[0]) && trained(&rows[SST.len()]));
     }
 
