@@ -465,4 +465,6 @@ pub enum RefusalCode {
     Internal,
     /// The run does not wait for this message, or not for this step.
     NotAwaited,
+    /// The token does not allow this.
+    Forbidden,
 }

@@ -22,7 +22,7 @@ pub const CLOSE_TRY_LATER: u16 = 1013;
 
 impl RefusalCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedFrame,
         Self::WrongVersion,
         Self::UnknownModel,
@@ -39,6 +39,7 @@ impl RefusalCode {
         Self::Busy,
         Self::Internal,
         Self::NotAwaited,
+        Self::Forbidden,
     ];
 
     /// Gives the number that the wire and docs/protocol.md use.
@@ -64,7 +65,8 @@ impl RefusalCode {
             | Self::BadLabel
             | Self::LimitExceeded
             | Self::Internal
-            | Self::NotAwaited => false,
+            | Self::NotAwaited
+            | Self::Forbidden => false,
         }
     }
 
