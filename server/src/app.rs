@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::auth::Login;
 use crate::catalogue::Catalogue;
 use crate::limits::Timeouts;
+use crate::quota::QuotaLimits;
+use crate::state::StateHandle;
 use crate::store::DataDirectory;
 use crate::trainer::TrainerHandle;
 
@@ -26,6 +29,12 @@ pub struct App {
     pub trainer: TrainerHandle,
     /// Where sessions keep their activations.
     pub data: DataDirectory,
+    /// Tenants, tokens, jobs and their events.
+    pub state: StateHandle,
+    /// Who is let in without a token.
+    pub login: Login,
+    /// What one tenant may have.
+    pub quotas: QuotaLimits,
     /// The built page.
     pub page: Option<PathBuf>,
     /// Under which names to answer.

@@ -40,8 +40,8 @@ pub struct Args {
     )]
     pub listen: SocketAddr,
 
-    /// Allow an address that other machines can reach. There is no TLS and no login: put a proxy in
-    /// front.
+    /// Allow an address that other machines can reach, and other names than localhost. Everyone then
+    /// needs a token: cutlayer-server token create.
     #[arg(long, env = "CUTLAYER_ALLOW_REMOTE")]
     pub allow_remote: bool,
 

@@ -31,7 +31,9 @@ use shared::protocol::refusal::{
 use tokio::sync::mpsc::Permit;
 use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
 
+use crate::auth::Principal;
 use crate::error::Fault;
+use crate::quota::SessionShare;
 use crate::routes::State;
 use crate::session::{Effect, Session};
 use crate::trainer::TrainerEvent;
@@ -50,7 +52,7 @@ enum Ending {
 }
 
 /// Runs one session from the upgrade to the end.
-pub async fn run(socket: WebSocket, state: Arc<State>) {
+pub async fn run(socket: WebSocket, state: Arc<State>, principal: Principal, share: SessionShare) {
     let mut token = [0; 16];
     if let Err(error) = SysRng.try_fill_bytes(&mut token) {
         tracing::error!(%error, "the system has no randomness; a session was not opened");
@@ -60,7 +62,7 @@ pub async fn run(socket: WebSocket, state: Arc<State>) {
     let now = Instant::now();
     let mut connection = Connection {
         session: Session::new(state.offer.clone(), token),
-        work: Work::new(state.clone()),
+        work: Work::new(state.clone(), principal, share),
         writer: Writer::spawn(sink, state.app.timeouts.write),
         outgoing: Outgoing::default(),
         sequence: 1,
@@ -126,7 +128,7 @@ impl Connection {
                     Err(_) => Some(Ending::Lost),
                 },
                 () = queue.closed() => Some(Ending::Lost),
-                outcome = self.work.next() => self.take_outcome(outcome),
+                outcome = self.work.next() => self.take_outcome(outcome).await,
                 () = sleep_until(deadline) => Some(overdue),
                 _ = pings.tick() => {
                     // A full queue needs no ping: the client has enough to answer.
@@ -198,13 +200,16 @@ impl Connection {
         self.reply(effects)
     }
 
-    fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
+    async fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
         let effects = match outcome {
             Outcome::Report(event) => {
-                if matches!(event, TrainerEvent::Ask(_)) {
+                if matches!(event, TrainerEvent::Ask(_) | TrainerEvent::Continued) {
                     self.asked = Instant::now();
                 }
-                self.session.report(event)
+                match self.work.record(&event).await {
+                    Ok(()) => self.session.report(event),
+                    Err(fault) => self.session.run_failed(&fault),
+                }
             }
             Outcome::Predicted {
                 sequence,

@@ -12,6 +12,9 @@ use shared::protocol::limits::LimitError;
 use shared::protocol::message::{RefusalCode, Refused};
 use shared::protocol::settings::SettingsError;
 
+use crate::auth::AuthError;
+use crate::quota::QuotaError;
+use crate::state::StateError;
 use crate::trainer::TrainerError;
 
 /// Why a message was not accepted.
@@ -120,6 +123,17 @@ pub enum Fault {
     /// The trainer failed.
     #[error("the server could not do this")]
     Trainer(#[from] TrainerError),
+    /// The token does not allow it.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The tenant has as much as it may.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// The job's record could not be written.
+    #[error(
+        "the server could not write this job down, so it does not run; the examples are still there"
+    )]
+    State(#[from] StateError),
     /// The run ended by a failure.
     #[error("the run failed at the server; the examples are still there")]
     RunFailed,
@@ -146,7 +160,12 @@ impl Fault {
             | Self::FrameTooLarge { .. } => RefusalCode::LimitExceeded,
             Self::Text => RefusalCode::MalformedFrame,
             Self::SessionsTaken { .. } => RefusalCode::Busy,
-            Self::Store(_) | Self::Trainer(_) | Self::RunFailed => RefusalCode::Internal,
+            Self::Auth(AuthError::State(_)) => RefusalCode::Internal,
+            Self::Auth(_) => RefusalCode::Forbidden,
+            Self::Quota(_) => RefusalCode::LimitExceeded,
+            Self::Store(_) | Self::Trainer(_) | Self::State(_) | Self::RunFailed => {
+                RefusalCode::Internal
+            }
         }
     }
 
@@ -156,6 +175,9 @@ impl Fault {
         match self {
             Self::Store(error) => tracing::error!(%error, "the activation store failed"),
             Self::Trainer(error) => tracing::error!(%error, "the trainer failed"),
+            Self::State(error) | Self::Auth(AuthError::State(error)) => {
+                tracing::error!(%error, "the state failed");
+            }
             _ => tracing::debug!(?code, "refused a message"),
         }
         Refused::new(sequence, code, self)

@@ -8,6 +8,10 @@
 //! | [`routes`] | HTTP: catalogue, artifacts, page, the door of the WebSocket |
 //! | [`connection`] | one WebSocket: bytes, timers, back-pressure |
 //! | [`session`] | one session as a pure state machine |
+//! | [`state`] | tenants, tokens, jobs and their events, from one start to the next |
+//! | [`auth`], [`quota`] | who may do what, and how much of it |
+//! | [`jobs`] | steering a job, and writing its log |
+//! | [`token_command`] | `cutlayer-server token` |
 //! | [`store`] | activations on disk |
 //! | [`trainer`] | the thread that owns device, top model, adapters and optimizers |
 //! | [`error`] | what is refused, and in which words |
@@ -18,15 +22,20 @@
 
 pub mod app;
 pub mod args;
+pub mod auth;
 pub mod catalogue;
 pub mod connection;
 pub mod error;
+pub mod jobs;
 pub mod limits;
+pub mod quota;
 pub mod routes;
 pub mod session;
 pub mod shutdown;
+pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod token_command;
 pub mod trainer;
 
 use std::io;
@@ -47,11 +56,13 @@ pub use app::{App, Hosts};
 ///
 /// # Errors
 ///
-/// When the listener fails.
+/// When the listener or the state fails.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
     let deadline = app.timeouts.shutdown;
     let sessions = TaskTracker::new();
-    let state = routes::State::new(app, shutdown.clone(), sessions.clone());
+    let state = routes::State::prepare(app, shutdown.clone(), sessions.clone())
+        .await
+        .map_err(io::Error::other)?;
     let listener = listener.tap_io(|socket| {
         // Small messages answer each other here; a socket that refuses the option still works.
         let _ = socket.set_nodelay(true);

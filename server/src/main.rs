@@ -4,11 +4,14 @@
 use std::io::{self, Write};
 
 use anyhow::Context;
-use clap::Parser;
 use server::args::Args;
+use server::auth::Login;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
+use server::quota::QuotaLimits;
+use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
+use server::token_command::Invocation;
 use server::trainer::TrainerHandle;
 use server::{App, Hosts, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
@@ -21,7 +24,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    let args = match Invocation::try_parse_from(std::env::args_os()) {
+        Ok(Invocation::Serve(args)) => args,
+        Ok(Invocation::Token(args)) => return Ok(args.run(&mut io::stdout(), UnixMillis::now())?),
+        Err(error) => error.exit(),
+    };
     args.check()?;
     telemetry::init(args.log_format(), &args.log, io::stderr)?;
     let shutdown = shutdown::on_signal().context("signal handlers cannot be installed")?;
@@ -48,6 +55,7 @@ async fn main() -> anyhow::Result<()> {
 
 fn load(args: &Args) -> anyhow::Result<App> {
     let data = DataDirectory::open(&args.data)?;
+    let state = StateHandle::new(SqliteState::open(&path_in(&args.data))?);
     let catalogue = Catalogue::load(
         &args.model,
         &args.cuts,
@@ -60,10 +68,19 @@ fn load(args: &Args) -> anyhow::Result<App> {
     } else {
         Hosts::Loopback
     };
+    // With `--allow-remote` others come through a proxy, also where it listens on loopback.
+    let login = if args.listen.ip().is_loopback() && !args.allow_remote {
+        Login::FromFirstToken
+    } else {
+        Login::Always
+    };
     Ok(App {
         catalogue,
         trainer,
         data,
+        state,
+        login,
+        quotas: QuotaLimits::default(),
         page: args.page.clone(),
         hosts,
         sessions_max: usize::from(args.sessions_max),

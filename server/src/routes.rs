@@ -1,8 +1,18 @@
-//! HTTP: the catalogue, the artifacts, the page, and the door of the WebSocket.
+//! HTTP: the catalogue, the artifacts, the jobs, the page, and the door of the WebSocket.
+//!
+//! The page, `/healthz` and the API's description are for everyone; everything else under `/v1` is
+//! for whom `principal` lets in.
 
 mod access;
+mod adapters;
 mod artifacts;
 mod headers;
+mod jobs;
+mod openapi;
+mod paging;
+mod principal;
+mod refusal;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +21,13 @@ use axum::Router;
 use axum::extract::Request;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use axum::{Json, extract};
 use shared::protocol::message::SUBPROTOCOL;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
@@ -25,9 +36,15 @@ use tower_http::trace::TraceLayer;
 use tracing::Span;
 
 use crate::app::App;
+use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
+use crate::jobs::control::{JobControl, LiveRuns};
+use crate::jobs::end_interrupted;
+use crate::quota::{Quotas, SessionShare};
 use crate::session::Offer;
+use crate::state::{StateError, UnixMillis};
 use crate::trainer::JobId;
+use refusal::ApiError;
 
 /// What all requests and sessions share.
 #[derive(Debug)]
@@ -40,27 +57,59 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// Counts the sessions that must end before the daemon does.
     pub tracker: TaskTracker,
+    /// Runs whose sessions are open.
+    pub runs: LiveRuns,
+    auth: Authenticator,
+    quotas: Arc<Quotas>,
+    control: Arc<dyn JobControl>,
     slots: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
     jobs: AtomicU64,
 }
 
 impl State {
-    /// Prepares a daemon for its requests.
-    pub fn new(app: App, shutdown: CancellationToken, tracker: TaskTracker) -> Self {
+    /// Prepares a daemon for its requests, and ends the jobs that an earlier process left open.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn prepare(
+        app: App,
+        shutdown: CancellationToken,
+        tracker: TaskTracker,
+    ) -> Result<Self, StateError> {
+        let (state, login) = (app.state.clone(), app.login);
+        let prepared = spawn_blocking(move || {
+            let ended = end_interrupted(state.blocking(), UnixMillis::now())?;
+            Ok::<_, StateError>((Authenticator::new(state, login)?, ended))
+        });
+        let (auth, ended) = prepared.await.map_err(|_| StateError::Gone)??;
+        if ended > 0 {
+            tracing::warn!(
+                jobs = ended,
+                "an earlier process left jobs open; they have failed"
+            );
+        }
+        let runs = LiveRuns::new(app.state.clone(), app.trainer.clone());
         let trainer = &app.trainer;
         let offer = app
             .catalogue
             .offer(trainer.device_name(), trainer.trains_dense());
         let offer = Arc::new(offer);
         let slots = Arc::new(Semaphore::new(app.sessions_max));
-        Self {
+        Ok(Self {
+            quotas: Arc::new(Quotas::new(app.quotas)),
+            control: Arc::new(runs.clone()),
+            watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            auth,
+            runs,
             app,
             offer,
             shutdown,
             tracker,
             slots,
             jobs: AtomicU64::new(1),
-        }
+        })
     }
 
     /// Names a new run.
@@ -79,11 +128,26 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/v1/artifacts/config.json", get(artifacts::config))
         .layer(CompressionLayer::new().br(true).gzip(true))
         .layer(map_response(artifacts::weaken_etag_of_compressed));
+    let model = Router::new()
+        .route("/v1/artifacts/{name}", get(artifacts::bottom))
+        .merge(compressed)
+        .layer(from_fn_with_state(state.clone(), principal::let_in));
+    let jobs = Router::new()
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/v1/jobs/{id}/events", get(jobs::events))
+        .route("/v1/jobs/{id}/pause", post(jobs::pause))
+        .route("/v1/jobs/{id}/resume", post(jobs::resume))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/adapters", get(adapters::list))
+        .layer(from_fn(access::own_origin))
+        .layer(map_response(headers::keep_out_of_caches));
     let router = Router::new()
         .route("/healthz", get(healthz))
+        .route("/v1/openapi.json", get(openapi::description))
         .route("/v1/session", any(session))
-        .route("/v1/artifacts/{name}", get(artifacts::bottom))
-        .merge(compressed);
+        .merge(jobs)
+        .merge(model);
     let router = match &state.app.page {
         Some(directory) => {
             let page = ServeDir::new(directory)
@@ -120,12 +184,36 @@ async fn no_page() -> (StatusCode, &'static str) {
     )
 }
 
+/// The model, its cuts, its files, the limits.
+#[utoipa::path(
+    get,
+    path = "/v1/catalogue",
+    tag = "model",
+    responses(
+        (status = 200, description = "The catalogue, docs/protocol.md section 1", body = Object),
+        (status = 401, description = "A token is needed, or this one is not accepted"),
+    )
+)]
 async fn catalogue(state: Shared) -> Response {
     let description = Json(state.app.catalogue.description()).into_response();
     headers::revalidate(description).await
 }
 
-/// The door of the WebSocket: browsers of other origins and other protocols stay outside.
+/// The door of the WebSocket: browsers of other origins, other protocols and whom nobody let in stay
+/// outside.
+#[utoipa::path(
+    get,
+    path = "/v1/session",
+    tag = "session",
+    responses(
+        (status = 101, description = "A WebSocket that speaks cutlayer.v1, docs/protocol.md"),
+        (status = 400, description = "Not an upgrade, or to another subprotocol"),
+        (status = 401, description = "A token is needed, or this one is not accepted"),
+        (status = 403, description = "Another origin, or a token without the scope train"),
+        (status = 429, description = "The tenant has as many sessions as it may"),
+        (status = 503, description = "The server stops"),
+    )
+)]
 async fn session(
     extract::State(state): Shared,
     headers: HeaderMap,
@@ -145,6 +233,10 @@ async fn session(
         let why = format!("the WebSocket subprotocol must be {SUBPROTOCOL}\n");
         return (StatusCode::BAD_REQUEST, why).into_response();
     }
+    let (principal, share) = match admit(&state, &headers).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
     if state.shutdown.is_cancelled() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -161,7 +253,7 @@ async fn session(
     let tracked = state.tracker.token();
     match state.slots.clone().try_acquire_owned() {
         Ok(slot) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state).await;
+            connection::run(socket, state, principal, share).await;
             drop((slot, tracked));
         }),
         Err(_) => upgrade.on_upgrade(move |socket| async move {
@@ -169,4 +261,12 @@ async fn session(
             drop(tracked);
         }),
     }
+}
+
+/// Who opens a session, and their share of what their tenant may have.
+async fn admit(state: &State, headers: &HeaderMap) -> Result<(Principal, SessionShare), ApiError> {
+    let principal = principal::of_session(state, headers).await?;
+    principal.require(Scope::Train)?;
+    let share = state.quotas.open_session(principal.tenant)?;
+    Ok((principal, share))
 }

@@ -6,7 +6,7 @@
 //!
 //! The phase moves when a request is accepted, not when the trainer reports it: a second `Pause`
 //! before the first has taken effect is refused, and nothing can be uploaded between `Train` and
-//! `TrainStarted`.
+//! `TrainStarted`. A run that was held or continued by somebody else moves it by its report.
 
 mod awaited;
 mod names;
@@ -256,8 +256,15 @@ impl Session {
             }
             TrainerEvent::Step(report) => self.send(ServerMessage::Step(report)),
             TrainerEvent::Validation(report) => self.send(ServerMessage::Validation(report)),
-            TrainerEvent::Paused => self.send(ServerMessage::Paused),
-            TrainerEvent::Continued => self.send(ServerMessage::Continued),
+            // It may have been held or continued from outside the session.
+            TrainerEvent::Paused => {
+                self.phase = Phase::Held;
+                self.send(ServerMessage::Paused)
+            }
+            TrainerEvent::Continued => {
+                self.phase = Phase::Training;
+                self.send(ServerMessage::Continued)
+            }
             TrainerEvent::Ask(ask) => self.ask(ask),
             TrainerEvent::CutGradient(gradient, payload) => {
                 self.send_tensor(ServerMessage::CutGradient(gradient), payload)

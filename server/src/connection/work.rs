@@ -1,19 +1,27 @@
 //! What one session has at work outside its state machine: its store, its run, its predictions.
 //!
+//! A run is a job in the state, and its reports go into the job's log before the client hears them.
 //! File work is done on blocking threads. Nothing here decides what is legal.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use shared::protocol::message::{ClientMessage, Predict, Upload};
+use rand::rngs::SysRng;
+use shared::protocol::message::{ClientMessage, Predict, Split, Upload};
 use shared::protocol::tensor::TensorError;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::auth::{Principal, Scope};
 use crate::error::Fault;
+use crate::jobs::control::LiveRun;
+use crate::jobs::recorder::RunRecorder;
 use crate::limits::RUN_EVENTS_MAX;
+use crate::quota::SessionShare;
 use crate::routes::State;
 use crate::session::Run;
+use crate::state::{Agreed, ExampleCounts, FailureClass, JobKey, JobState, NewJob, UnixMillis};
 use crate::store::ActivationStore;
 use crate::trainer::{
     ActivationBatch, Answer, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
@@ -38,18 +46,33 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Work {
     state: Arc<State>,
+    principal: Principal,
+    share: SessionShare,
     store: Option<Arc<ActivationStore>>,
+    stored: ExampleCounts,
     job: Option<JobId>,
+    /// The log of the run that goes on.
+    recorder: Option<RunRecorder>,
+    /// Lets others steer the run that goes on.
+    live: Option<LiveRun>,
+    /// The last step that was counted.
+    steps_counted: u32,
     reports: Option<mpsc::Receiver<TrainerEvent>>,
     predictions: JoinSet<Outcome>,
 }
 
 impl Work {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<State>, principal: Principal, share: SessionShare) -> Self {
         Self {
             state,
+            principal,
+            share,
             store: None,
+            stored: ExampleCounts::default(),
             job: None,
+            recorder: None,
+            live: None,
+            steps_counted: 0,
             reports: None,
             predictions: JoinSet::new(),
         }
@@ -84,6 +107,27 @@ impl Work {
 
     /// Puts an upload on disk and gives it back. The first one creates the store.
     pub(super) async fn store(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
+        let bytes = payload.len() as u64;
+        self.share.take_bytes(bytes)?;
+        match self.write(upload, payload).await {
+            Ok(upload) => {
+                for example in &upload.examples {
+                    match example.split {
+                        Split::Train => self.stored.train += 1,
+                        Split::Validation => self.stored.validation += 1,
+                    }
+                }
+                self.stored.bytes += bytes;
+                Ok(upload)
+            }
+            Err(fault) => {
+                self.share.give_back_bytes(bytes);
+                Err(fault)
+            }
+        }
+    }
+
+    async fn write(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
         let state = self.state.clone();
         let store = self.store.clone();
         let done = spawn_blocking(move || {
@@ -110,6 +154,7 @@ impl Work {
     /// Begins a run, in place of an earlier one.
     pub(super) async fn start(&mut self, run: Run) -> Result<(), Fault> {
         let examples = self.store.clone().ok_or(Fault::RunFailed)?;
+        let (key, recorder) = self.enter(&run).await?;
         if let Some(earlier) = self.job.take() {
             self.state.app.trainer.forget(earlier);
         }
@@ -124,10 +169,83 @@ impl Work {
         };
         let job = self.state.new_job();
         let (sender, reports) = mpsc::channel(RUN_EVENTS_MAX);
-        self.state.app.trainer.start(job, spec, sender).await?;
+        if let Err(error) = self.state.app.trainer.start(job, spec, sender).await {
+            recorder.fail(FailureClass::Trainer).await?;
+            return Err(error.into());
+        }
         self.job = Some(job);
         self.reports = Some(reports);
+        self.recorder = Some(recorder);
+        self.live = Some(self.state.runs.enter(self.principal.tenant, key, job));
+        self.steps_counted = 0;
         Ok(())
+    }
+
+    /// Holds a run against the tenant's quotas and enters it into the state.
+    async fn enter(&self, run: &Run) -> Result<(JobKey, RunRecorder), Fault> {
+        let tenant = self.principal.tenant;
+        let state = self.state.app.state.clone();
+        let queued = state
+            .call(move |store| store.count_jobs(tenant, JobState::Queued))
+            .await?;
+        self.share.check_run(queued, UnixMillis::now())?;
+        // Without randomness there is no name, and the system is as good as gone.
+        let key = JobKey::draw(&mut SysRng).map_err(|_| Fault::RunFailed)?;
+        let job = NewJob {
+            key,
+            tenant,
+            agreed: Agreed {
+                cut: run.hello.cut,
+                n_classes: run.hello.n_classes,
+                adapter: run.hello.adapter.clone(),
+                settings: run.settings.clone(),
+                labels: run.hello.labels,
+                bottom: run.hello.bottom,
+            },
+            examples: self.stored,
+        };
+        Ok((key, RunRecorder::create(state, job).await?))
+    }
+
+    /// Writes a report of the run into its log and counts its steps.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written. Then the run is over: its history would have a hole.
+    pub(super) async fn record(&mut self, event: &TrainerEvent) -> Result<(), Fault> {
+        if let TrainerEvent::Step(report) = event {
+            // Some reports are dropped where the session is slow; their steps count all the same.
+            let steps = report.step.saturating_sub(self.steps_counted);
+            self.share.count_steps(steps, UnixMillis::now());
+            self.steps_counted = self.steps_counted.max(report.step);
+        }
+        let ends = matches!(event, TrainerEvent::Done(_) | TrainerEvent::Failed);
+        if ends {
+            self.live = None;
+        }
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        let recorded = recorder.record(event).await;
+        if recorded.is_err() {
+            self.abandon(FailureClass::State).await;
+        } else if ends {
+            self.recorder = None;
+        }
+        Ok(recorded?)
+    }
+
+    /// Gives the run up, whose client does not get an adapter.
+    async fn abandon(&mut self, class: FailureClass) {
+        // First: a trainer that waits for room in this queue is freed.
+        self.reports = None;
+        self.live = None;
+        if let Some(job) = self.job.take() {
+            self.state.app.trainer.forget(job);
+        }
+        if let Some(recorder) = self.recorder.take() {
+            end(recorder, class).await;
+        }
     }
 
     /// Gives the run what it waits for.
@@ -159,10 +277,12 @@ impl Work {
 
     /// Begins a prediction; `next` gives its answer.
     pub(super) fn predict(&mut self, sequence: u64, predict: Predict, payload: Bytes) {
+        let allowed = self.principal.require(Scope::Predict);
         let trainer = self.state.app.trainer.clone();
         let job = self.job;
         let request_id = predict.request_id;
         let answer = async move {
+            allowed?;
             let job = job.ok_or(Fault::RunFailed)?;
             let decoded = spawn_blocking(move || predict.activations.decode(&payload)).await;
             // The session has held this payload against its descriptor.
@@ -188,17 +308,26 @@ impl Work {
     /// the directory all the same.
     pub(super) async fn release(&mut self) {
         self.predictions.abort_all();
-        // First: a trainer that waits for room in this queue is freed.
-        self.reports = None;
-        if let Some(job) = self.job.take() {
-            self.state.app.trainer.forget(job);
-        }
+        let class = if self.state.shutdown.is_cancelled() {
+            FailureClass::Interrupted
+        } else {
+            FailureClass::ClientLost
+        };
+        self.abandon(class).await;
         if let Some(store) = self.store.take() {
             let removed = spawn_blocking(move || store.remove()).await;
             if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
                 tracing::error!(%error, "a session's data could not be removed");
             }
         }
+    }
+}
+
+/// Ends a job that did not come to its end.
+async fn end(recorder: RunRecorder, class: FailureClass) {
+    // What stays open for a failure here is ended when the daemon starts again.
+    if let Err(error) = recorder.fail(class).await {
+        tracing::error!(%error, "the end of a job could not be written");
     }
 }
 
@@ -235,6 +364,10 @@ impl Drop for Work {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
             self.state.app.trainer.forget(job);
+        }
+        if let (Some(recorder), Ok(runtime)) = (self.recorder.take(), Handle::try_current()) {
+            // Without this it would be taken for running until the daemon starts again.
+            runtime.spawn(end(recorder, FailureClass::Interrupted));
         }
     }
 }

@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::State;
+use super::refusal::ApiError;
 use crate::app::Hosts;
 
 /// Refuses requests under names that are not ours.
@@ -33,6 +34,14 @@ pub(super) async fn host(
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
 }
 
+/// Refuses what a page of another origin asks for.
+pub(super) async fn own_origin(request: Request, next: Next) -> Response {
+    if origin_is_ours(request.headers()) {
+        return next.run(request).await;
+    }
+    ApiError::ForeignOrigin.into_response()
+}
+
 /// Whether a request comes from a page of this server, or from something that is no browser.
 pub(super) fn origin_is_ours(headers: &HeaderMap) -> bool {
     if !headers.contains_key(header::ORIGIN) {
@@ -49,7 +58,7 @@ pub(super) fn origin_is_ours(headers: &HeaderMap) -> bool {
 }
 
 /// A header that occurs once and is text.
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+pub(super) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),

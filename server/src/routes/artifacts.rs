@@ -22,6 +22,17 @@ pub(super) struct Version {
 }
 
 /// A bottom.
+#[utoipa::path(
+    get,
+    path = "/v1/artifacts/{name}",
+    tag = "model",
+    params(("name" = String, Path, description = "As the catalogue names it")),
+    responses(
+        (status = 200, description = "A bottom", content_type = "application/octet-stream"),
+        (status = 401, description = "A token is needed, or this one is not accepted"),
+        (status = 404, description = "The catalogue has no such file"),
+    )
+)]
 pub(super) async fn bottom(
     Extract(state): Extract<Arc<State>>,
     Path(name): Path<String>,
@@ -32,6 +43,16 @@ pub(super) async fn bottom(
 }
 
 /// The tokenizer, which the server itself never reads.
+#[utoipa::path(
+    get,
+    path = "/v1/artifacts/tokenizer.json",
+    tag = "model",
+    responses(
+        (status = 200, description = "The tokenizer", content_type = "application/octet-stream"),
+        (status = 401, description = "A token is needed, or this one is not accepted"),
+        (status = 404, description = "The catalogue has no such file"),
+    )
+)]
 pub(super) async fn tokenizer(
     Extract(state): Extract<Arc<State>>,
     Query(version): Query<Version>,
@@ -41,6 +62,16 @@ pub(super) async fn tokenizer(
 }
 
 /// The model's configuration.
+#[utoipa::path(
+    get,
+    path = "/v1/artifacts/config.json",
+    tag = "model",
+    responses(
+        (status = 200, description = "The model's configuration", content_type = "application/octet-stream"),
+        (status = 401, description = "A token is needed, or this one is not accepted"),
+        (status = 404, description = "The catalogue has no such file"),
+    )
+)]
 pub(super) async fn config(
     Extract(state): Extract<Arc<State>>,
     Query(version): Query<Version>,

@@ -56,3 +56,11 @@ pub(super) async fn revalidate(mut response: Response) -> Response {
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
+
+/// Keeps what is one tenant's out of every cache.
+pub(super) async fn keep_out_of_caches(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,203 @@
+//! A run's events on their way into the state.
+//!
+//! Changes of state and validations are written before the client hears of them. Steps wait for one
+//! of those, or for [`WRITE_EVERY`], so that a run of short steps does not wait for the disk at
+//! each. Nothing is dropped: what cannot be written is an error, and ends the run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::state::events::StepThinning;
+use crate::state::{FailureClass, JobEvent, JobKey, NewJob, StateError, StateHandle, UnixMillis};
+use crate::trainer::TrainerEvent;
+
+/// How long steps may wait to be written.
+const WRITE_EVERY: Duration = Duration::from_millis(250);
+
+/// Writes the log of one job.
+#[derive(Debug)]
+pub struct RunRecorder {
+    state: StateHandle,
+    job: JobKey,
+    thinning: StepThinning,
+    waiting: Vec<JobEvent>,
+    written: Instant,
+    ended: bool,
+}
+
+impl RunRecorder {
+    /// Creates the job.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn create(state: StateHandle, job: NewJob) -> Result<Self, StateError> {
+        let key = job.key;
+        state
+            .call(move |store| store.create_job(&job, UnixMillis::now()))
+            .await?;
+        Ok(Self {
+            state,
+            job: key,
+            thinning: StepThinning::of(0),
+            waiting: Vec::new(),
+            written: Instant::now(),
+            ended: false,
+        })
+    }
+
+    /// Takes a report of the run.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn record(&mut self, report: &TrainerEvent) -> Result<(), StateError> {
+        let event = match report {
+            TrainerEvent::Started { steps_total } => {
+                self.thinning = StepThinning::of(*steps_total);
+                JobEvent::Started {
+                    steps_total: *steps_total,
+                }
+            }
+            TrainerEvent::Step(report) if self.thinning.keeps(report.step) => {
+                JobEvent::Step(*report)
+            }
+            TrainerEvent::Validation(report) => JobEvent::Validation(report.clone()),
+            TrainerEvent::Paused => JobEvent::Paused,
+            TrainerEvent::Continued => JobEvent::Continued,
+            TrainerEvent::Done(done) => JobEvent::Done(*done),
+            TrainerEvent::Failed => JobEvent::Failed(FailureClass::Trainer),
+            TrainerEvent::Step(_) | TrainerEvent::Ask(_) | TrainerEvent::CutGradient(..) => {
+                return Ok(());
+            }
+        };
+        let is_step = matches!(event, JobEvent::Step(_));
+        self.waiting.push(event);
+        if is_step && self.written.elapsed() < WRITE_EVERY {
+            return Ok(());
+        }
+        self.write().await
+    }
+
+    /// Ends the job as failed, if it has not ended.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn fail(mut self, class: FailureClass) -> Result<(), StateError> {
+        if self.ended {
+            return Ok(());
+        }
+        self.waiting.push(JobEvent::Failed(class));
+        self.write().await
+    }
+
+    async fn write(&mut self) -> Result<(), StateError> {
+        let (job, events) = (self.job, std::mem::take(&mut self.waiting));
+        let state = self
+            .state
+            .call(move |store| store.append(job, &events, UnixMillis::now()))
+            .await?;
+        self.ended = state.has_ended();
+        self.written = Instant::now();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use shared::protocol::message::{DoneReason, StepReport, TrainDone};
+
+    use super::*;
+    use crate::state::sqlite::test_support::{LOCAL, new_job, opened};
+    use crate::state::{EventRecord, JobState};
+
+    fn step(step: u32) -> TrainerEvent {
+        TrainerEvent::Step(StepReport {
+            step,
+            epoch: 1,
+            loss: Some(0.5),
+            learning_rate: 0.01,
+            step_millis: 1,
+        })
+    }
+
+    async fn log(state: &StateHandle, job: JobKey) -> (Vec<EventRecord>, JobState) {
+        let events = state
+            .call(move |store| store.events(LOCAL, job, 0, 100, usize::MAX))
+            .await;
+        events.unwrap().unwrap()
+    }
+
+    /// Breaks when a step is lost or written behind what came after it.
+    #[tokio::test]
+    async fn steps_are_written_with_what_follows_them() {
+        let (_directory, state) = opened();
+        let state = StateHandle::new(state);
+        let job = new_job(1);
+        let key = job.key;
+        let mut recorder = RunRecorder::create(state.clone(), job).await.unwrap();
+        let started = TrainerEvent::Started { steps_total: 2 };
+        recorder.record(&started).await.unwrap();
+        recorder.record(&step(1)).await.unwrap();
+        assert_eq!(log(&state, key).await.0.len(), 2);
+        recorder.record(&step(2)).await.unwrap();
+        let done = TrainDone {
+            steps: 2,
+            best_step: 1,
+            reason: DoneReason::Finished,
+        };
+        recorder.record(&TrainerEvent::Done(done)).await.unwrap();
+        let (events, job_state) = log(&state, key).await;
+        let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["queued", "started", "step", "step", "done"]);
+        let cursors: Vec<_> = events.iter().map(|event| event.cursor).collect();
+        assert_eq!(cursors, [1, 2, 3, 4, 5]);
+        assert_eq!(job_state, JobState::Done);
+        // An end is an end.
+        recorder.fail(FailureClass::ClientLost).await.unwrap();
+        assert_eq!(log(&state, key).await.0.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_let_go_of_has_failed() {
+        let (_directory, state) = opened();
+        let state = StateHandle::new(state);
+        let job = new_job(1);
+        let key = job.key;
+        let mut recorder = RunRecorder::create(state.clone(), job).await.unwrap();
+        let started = TrainerEvent::Started { steps_total: 9 };
+        recorder.record(&started).await.unwrap();
+        recorder.record(&step(1)).await.unwrap();
+        recorder.fail(FailureClass::ClientLost).await.unwrap();
+        let (events, job_state) = log(&state, key).await;
+        assert_eq!(events.last().unwrap().data["failure"], "client_lost");
+        assert_eq!(events[2].data["step"], 1);
+        assert_eq!(job_state, JobState::Failed);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_an_error() {
+        let (_directory, state) = opened();
+        let state = StateHandle::new(state);
+        let job = new_job(1);
+        let key = job.key;
+        let mut recorder = RunRecorder::create(state.clone(), job).await.unwrap();
+        state
+            .call(move |store| {
+                let cancelled = TrainDone {
+                    steps: 0,
+                    best_step: 0,
+                    reason: DoneReason::Cancelled,
+                };
+                store.append(key, &[JobEvent::Done(cancelled)], UnixMillis(1))
+            })
+            .await
+            .unwrap();
+        let started = TrainerEvent::Started { steps_total: 9 };
+        let refused = recorder.record(&started).await;
+        assert!(matches!(refused, Err(StateError::Transition(_))));
+    }
+}

@@ -1,0 +1,229 @@
+//! What the daemon knows from one start to the next: tenants, tokens, jobs, their events, adapters.
+//!
+//! [`StateStore`] is the seam: sessions, routes and the command line see it and nothing behind it.
+//! Its methods block, so async code goes through [`StateHandle`]. Activations, checkpoints and the
+//! adapters' files are not here.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`records`] | what is kept, as types |
+//! | [`events`] | what happened to a job, and which steps are kept of it |
+//! | [`transition`] | which state of a job follows which |
+//! | [`sqlite`] | the store in one file |
+
+pub mod events;
+pub mod records;
+pub mod sqlite;
+pub mod transition;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use events::{EventRecord, FailureClass, JobEvent};
+pub use records::{
+    AdapterKey, AdapterRecord, Agreed, ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, Removed,
+    TenantId, TenantName, TokenKey, TokenRecord, UnixMillis,
+};
+pub use sqlite::SqliteState;
+pub use transition::{JobState, TransitionError};
+
+/// Where the state is in a data directory.
+pub fn path_in(data: &Path) -> PathBuf {
+    data.join("state.sqlite")
+}
+
+/// The state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file was written by a later version of the daemon.
+    #[error("the state has schema {actual}; this version knows up to {expected}")]
+    NewerSchema {
+        /// The newest that is known.
+        expected: u32,
+        /// The file's.
+        actual: u32,
+    },
+    /// The file is not one that this daemon wrote.
+    #[error("the state has schema {actual}, which no version wrote")]
+    ForeignSchema {
+        /// The file's.
+        actual: i64,
+    },
+    /// The job cannot go from its state to that one.
+    #[error(transparent)]
+    Transition(#[from] TransitionError),
+    /// The job goes on.
+    #[error("the job is {}; it must end first", state.name())]
+    NotEnded {
+        /// Where it stands.
+        state: JobState,
+    },
+    /// There is no such job.
+    #[error("the job is not in the state")]
+    UnknownJob,
+    /// There is no such token.
+    #[error("the token is not in the state")]
+    UnknownToken,
+    /// A stored value is not one that is written.
+    #[error("the state holds a {what} that cannot be read")]
+    Unreadable {
+        /// Which value.
+        what: &'static str,
+    },
+    /// A value cannot be written as JSON.
+    #[error("a record cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// A directory or file could not be prepared.
+    #[error("the state {} cannot be prepared: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The file system's reason.
+        source: std::io::Error,
+    },
+    /// The database failed: a full disk, a lock that was not given back, a broken file.
+    #[error("the state's database failed: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The thread that worked on it panicked.
+    #[error("the state's thread failed")]
+    Gone,
+}
+
+/// Keeps the daemon's state. Every method is one transaction and blocks while it lasts.
+///
+/// Whoever asks on behalf of a tenant names the tenant in the same query as the record: another
+/// tenant's record and none at all are answered alike, by the same look-up.
+pub trait StateStore: fmt::Debug + Send + Sync {
+    /// Gives the tenant of that name, created where needed.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written, as for all methods; it is not said again.
+    fn tenant(&self, name: &TenantName) -> Result<TenantId, StateError>;
+
+    /// Adds a token.
+    fn add_token(&self, token: &TokenRecord) -> Result<(), StateError>;
+
+    /// The token of that name, and whether there is any token at all.
+    fn token(&self, key: TokenKey) -> Result<(Option<TokenRecord>, bool), StateError>;
+
+    /// Every token, oldest first; the command line's list.
+    fn tokens(&self) -> Result<Vec<TokenRecord>, StateError>;
+
+    /// Revokes a token; once revoked it stays so from the first time on.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownToken`.
+    fn revoke_token(&self, key: TokenKey, now: UnixMillis) -> Result<(), StateError>;
+
+    /// Gives a token another secret; the present one is accepted until `overlap_until`.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownToken`, also for a token that is revoked.
+    fn rotate_token(
+        &self,
+        key: TokenKey,
+        secret_sha256: [u8; 32],
+        overlap_until: UnixMillis,
+    ) -> Result<(), StateError>;
+
+    /// Adds a job in the state `queued`, with the event that says so.
+    fn create_job(&self, job: &NewJob, now: UnixMillis) -> Result<(), StateError>;
+
+    /// A tenant's job.
+    fn job(&self, tenant: TenantId, key: JobKey) -> Result<Option<JobRecord>, StateError>;
+
+    /// A tenant's jobs, newest first, at most `limit`, those after `after`.
+    fn jobs(
+        &self,
+        tenant: TenantId,
+        after: Option<JobPlace>,
+        limit: u32,
+    ) -> Result<Vec<JobRecord>, StateError>;
+
+    /// A tenant's jobs in a state.
+    fn count_jobs(&self, tenant: TenantId, state: JobState) -> Result<u32, StateError>;
+
+    /// Jobs of all tenants that have not ended.
+    fn open_jobs(&self) -> Result<Vec<JobKey>, StateError>;
+
+    /// Appends events to a job in order and moves its state as they say, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownJob`; `Transition` for an event that the job's state does not allow.
+    fn append(
+        &self,
+        key: JobKey,
+        events: &[JobEvent],
+        now: UnixMillis,
+    ) -> Result<JobState, StateError>;
+
+    /// Events of a tenant's job with cursors above `after`, at most `limit` and not many more bytes
+    /// than `bytes_max`, with the job's state after them; none where the tenant has no such job.
+    fn events(
+        &self,
+        tenant: TenantId,
+        key: JobKey,
+        after: u64,
+        limit: u32,
+        bytes_max: usize,
+    ) -> Result<Option<(Vec<EventRecord>, JobState)>, StateError>;
+
+    /// Removes a tenant's job that has ended, with its events and adapters, and says what went.
+    ///
+    /// # Errors
+    ///
+    /// `NotEnded` for a job that goes on.
+    fn delete_job(&self, tenant: TenantId, key: JobKey) -> Result<Option<Removed>, StateError>;
+
+    /// Adds an adapter.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownJob` where the tenant has no such job.
+    fn add_adapter(&self, adapter: &AdapterRecord) -> Result<(), StateError>;
+
+    /// A tenant's adapters, newest first, at most `limit`, those after `after`.
+    fn adapters(
+        &self,
+        tenant: TenantId,
+        after: Option<(UnixMillis, AdapterKey)>,
+        limit: u32,
+    ) -> Result<Vec<AdapterRecord>, StateError>;
+}
+
+/// Runs what blocks on threads where it may. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StateHandle(Arc<dyn StateStore>);
+
+impl StateHandle {
+    /// A handle to a store.
+    pub fn new(store: impl StateStore + 'static) -> Self {
+        Self(Arc::new(store))
+    }
+
+    /// Does something with the store, away from the async executor's threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, and `Gone` when it panicked.
+    pub async fn call<T, F>(&self, work: F) -> Result<T, StateError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn StateStore) -> Result<T, StateError> + Send + 'static,
+    {
+        let store = self.0.clone();
+        tokio::task::spawn_blocking(move || work(&*store))
+            .await
+            .map_err(|_| StateError::Gone)?
+    }
+
+    /// The store, for code that may block.
+    pub fn blocking(&self) -> &dyn StateStore {
+        &*self.0
+    }
+}

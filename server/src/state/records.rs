@@ -1,0 +1,330 @@
+//! What is kept, as types.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::TryRng;
+use serde::{Deserialize, Serialize};
+use shared::protocol::message::{AdapterSettings, BottomTraining, LabelPlace, TrainSettings};
+
+use super::events::FailureClass;
+use super::transition::JobState;
+use crate::auth::Scopes;
+
+/// Milliseconds since 1970, as the system's clock had them when the record was written. Nothing is
+/// ordered by it alone: a clock may jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The time now; 1970 where the clock is set before it.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        }))
+    }
+
+    /// A time some seconds later.
+    #[must_use]
+    pub fn plus_secs(self, secs: u64) -> Self {
+        let millis = i64::try_from(secs.saturating_mul(1000)).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+/// A text is not a name of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not 32 hexadecimal digits.
+    #[error("an id is 32 hexadecimal digits")]
+    Key,
+    /// Not a tenant's name.
+    #[error("a tenant's name is 1 to 64 of a-z, 0-9, '-' and '_'")]
+    Tenant,
+}
+
+/// A random 128-bit name.
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub [u8; 16]);
+
+        impl $name {
+            /// Draws a new one.
+            ///
+            /// # Errors
+            ///
+            /// When the generator has no randomness.
+            pub fn draw<R: TryRng>(rng: &mut R) -> Result<Self, R::Error> {
+                let mut bytes = [0; 16];
+                rng.try_fill_bytes(&mut bytes)?;
+                Ok(Self(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                unhex(text).map(Self).ok_or(NameError::Key)
+            }
+        }
+    };
+}
+
+key! {
+    /// Names a job in the state, for ever; `trainer::JobId` is its number while it runs.
+    JobKey
+}
+key! {
+    /// Names a token. It is no secret: the token's secret is.
+    TokenKey
+}
+key! {
+    /// Names an adapter.
+    AdapterKey
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes of lower-case hexadecimal digits: one spelling each, so that a name has one.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// A tenant's number; it is never shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TenantId(pub i64);
+
+/// A tenant's name, for the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantName(String);
+
+impl TenantName {
+    /// The tenant that everyone is while there is no token.
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+        if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NameError::Tenant)
+        }
+    }
+}
+
+/// A token as it is kept: without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Its name.
+    pub key: TokenKey,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The tenant's name.
+    pub tenant_name: TenantName,
+    /// Of the secret.
+    pub secret_sha256: [u8; 32],
+    /// Of the secret before the last rotation, and until when it is accepted.
+    pub previous: Option<([u8; 32], UnixMillis)>,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it was created.
+    pub created: UnixMillis,
+    /// From when on it is refused.
+    pub expires: Option<UnixMillis>,
+    /// Since when it is refused.
+    pub revoked: Option<UnixMillis>,
+}
+
+/// What client and server agreed on for a job, as the protocol's types.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// Blocks that the client runs.
+    pub cut: u32,
+    /// Classes of the task.
+    pub n_classes: u32,
+    /// The adapter to train.
+    pub adapter: AdapterSettings,
+    /// How to train it.
+    pub settings: TrainSettings,
+    /// Where the labels are.
+    pub labels: LabelPlace,
+    /// Whether the client trains an adapter, too.
+    pub bottom: BottomTraining,
+}
+
+/// How much a job has to train on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExampleCounts {
+    /// Examples that train.
+    pub train: u32,
+    /// Examples that measure.
+    pub validation: u32,
+    /// Bytes of their activations.
+    pub bytes: u64,
+}
+
+/// A job that is to be created.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Its name.
+    pub key: JobKey,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What was agreed.
+    pub agreed: Agreed,
+    /// What there is to train on.
+    pub examples: ExampleCounts,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRecord {
+    /// Its name.
+    pub key: JobKey,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was created.
+    pub created: UnixMillis,
+    /// When it began to run.
+    pub started: Option<UnixMillis>,
+    /// When it ended.
+    pub ended: Option<UnixMillis>,
+    /// What was agreed.
+    pub agreed: Agreed,
+    /// What there is to train on.
+    pub examples: ExampleCounts,
+    /// Why it failed.
+    pub failure: Option<FailureClass>,
+}
+
+impl JobRecord {
+    /// Its place in the list of jobs.
+    pub fn place(&self) -> JobPlace {
+        JobPlace {
+            created: self.created,
+            key: self.key,
+        }
+    }
+}
+
+/// A place in the list of jobs, which is ordered by creation and, within a millisecond, by name. It
+/// stays a place when the job is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobPlace {
+    /// When the job was created.
+    pub created: UnixMillis,
+    /// Its name.
+    pub key: JobKey,
+}
+
+/// An adapter: what is said about it; its files are not in the state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterRecord {
+    /// Its name in the state.
+    pub key: AdapterKey,
+    /// The job that trained it.
+    pub job: JobKey,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its name for people.
+    pub name: String,
+    /// When it was kept.
+    pub created: UnixMillis,
+    /// What a validation said of it, JSON.
+    pub metrics: serde_json::Value,
+    /// Size of its files.
+    pub bytes: u64,
+}
+
+/// What went with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Events.
+    pub events: u64,
+    /// Adapters.
+    pub adapters: u64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_spelling() {
+        let text = "000102030405060708090a0b0c0d0eff";
+        let key: JobKey = text.parse().unwrap();
+        assert_eq!((key.0[1], key.0[15]), (1, 255));
+        assert_eq!(key.to_string(), text);
+        for wrong in [
+            &text[1..],
+            &text.to_uppercase(),
+            "g00102030405060708090a0b0c0d0eff",
+            "../../../../../../../etc/passwd0",
+        ] {
+            assert_eq!(wrong.parse::<JobKey>(), Err(NameError::Key), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_tenants_name_is_plain() {
+        assert!("a-1_b".parse::<TenantName>().is_ok());
+        for wrong in ["", "A", "a b", "a/b", "a\n", "é", &"a".repeat(65)] {
+            assert_eq!(
+                wrong.parse::<TenantName>(),
+                Err(NameError::Tenant),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn seconds_do_not_overflow_a_time() {
+        assert_eq!(UnixMillis(5).plus_secs(2), UnixMillis(2005));
+        assert_eq!(UnixMillis(5).plus_secs(u64::MAX), UnixMillis(i64::MAX));
+    }
+}

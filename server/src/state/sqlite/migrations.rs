@@ -1,0 +1,93 @@
+//! The schema, as the steps that lead to it. A step that has been released is never changed; the
+//! next one is added behind it.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::state::StateError;
+
+/// Step n brings a file of schema n to schema n + 1; `user_version` says where a file is.
+const STEPS: [&str; 1] = [FIRST];
+
+/// The schema that this version writes.
+pub(super) const SCHEMA: u32 = STEPS.len() as u32;
+
+const FIRST: &str = "
+CREATE TABLE tenants (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE tokens (
+    id BLOB NOT NULL PRIMARY KEY,
+    tenant INTEGER NOT NULL REFERENCES tenants (id),
+    secret_sha256 BLOB NOT NULL,
+    previous_sha256 BLOB,
+    previous_until INTEGER,
+    scopes TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER,
+    revoked INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id BLOB NOT NULL PRIMARY KEY,
+    tenant INTEGER NOT NULL REFERENCES tenants (id),
+    state TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    started INTEGER,
+    ended INTEGER,
+    agreed TEXT NOT NULL,
+    examples_train INTEGER NOT NULL,
+    examples_validation INTEGER NOT NULL,
+    example_bytes INTEGER NOT NULL,
+    failure TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_of_tenant ON jobs (tenant, created, id);
+CREATE INDEX jobs_in_state ON jobs (state, tenant);
+
+CREATE TABLE events (
+    job BLOB NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    cursor INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (job, cursor)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE adapters (
+    id BLOB NOT NULL PRIMARY KEY,
+    job BLOB NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    tenant INTEGER NOT NULL REFERENCES tenants (id),
+    name TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX adapters_of_tenant ON adapters (tenant, created, id);
+CREATE INDEX adapters_of_job ON adapters (job);
+";
+
+/// Brings a file to the schema of this version: all steps or none.
+///
+/// # Errors
+///
+/// `NewerSchema` for a file of a later version, which is left as it is.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
+    // Immediate: two processes that open a new file do not both begin.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let actual = u32::try_from(found).map_err(|_| StateError::ForeignSchema { actual: found })?;
+    if actual > SCHEMA {
+        return Err(StateError::NewerSchema {
+            expected: SCHEMA,
+            actual,
+        });
+    }
+    for step in &STEPS[actual as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    if actual < SCHEMA {
+        transaction.pragma_update(None, "user_version", SCHEMA)?;
+    }
+    Ok(transaction.commit()?)
+}

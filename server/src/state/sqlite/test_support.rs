@@ -1,0 +1,60 @@
+//! What tests of the state and its users begin with.
+
+#![allow(clippy::unwrap_used)]
+
+use shared::protocol::message::{
+    AdapterSettings, AdapterTarget, BottomTraining, LabelPlace, TrainSettings,
+};
+use tempfile::TempDir;
+
+use super::SqliteState;
+use crate::state::{
+    Agreed, ExampleCounts, JobKey, NewJob, StateStore, TenantId, TenantName, path_in,
+};
+
+/// The tenant of [`opened`]: the first.
+pub(crate) const LOCAL: TenantId = TenantId(1);
+
+/// A new state with the tenant `local`.
+pub(crate) fn opened() -> (TempDir, SqliteState) {
+    let directory = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(&path_in(directory.path())).unwrap();
+    assert_eq!(state.tenant(&TenantName::local()).unwrap(), LOCAL);
+    (directory, state)
+}
+
+/// A job of `LOCAL`.
+pub(crate) fn new_job(number: u8) -> NewJob {
+    NewJob {
+        key: JobKey([number; 16]),
+        tenant: LOCAL,
+        agreed: Agreed {
+            cut: 1,
+            n_classes: 2,
+            adapter: AdapterSettings {
+                rank: 4,
+                alpha: 8.0,
+                dropout: 0.1,
+                targets: vec![AdapterTarget::Query],
+            },
+            settings: TrainSettings {
+                epochs: 3,
+                batch_size: 4,
+                learning_rate: 0.01,
+                warmup_share: 0.1,
+                weight_decay: 0.0,
+                gradient_norm_max: 1.0,
+                class_weights: vec![0.5, 1.5],
+                patience: 0,
+                validations_per_epoch: 1,
+            },
+            labels: LabelPlace::Client,
+            bottom: BottomTraining::Frozen,
+        },
+        examples: ExampleCounts {
+            train: 8,
+            validation: 2,
+            bytes: 640,
+        },
+    }
+}
