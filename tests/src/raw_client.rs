@@ -47,8 +47,21 @@ impl RawClient {
     ///
     /// When the server does not let it in.
     pub async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
+        Self::connect_with(server, SUBPROTOCOL).await
+    }
+
+    /// Opens a WebSocket as a browser does that has a token.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn connect_as(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
+        Self::connect_with(server, &format!("{SUBPROTOCOL}, cutlayer.token.{token}")).await
+    }
+
+    async fn connect_with(server: SocketAddr, protocols: &str) -> anyhow::Result<Self> {
         let mut request = format!("ws://{server}/v1/session").into_client_request()?;
-        let protocol = HeaderValue::from_static(SUBPROTOCOL);
+        let protocol = HeaderValue::from_str(protocols)?;
         request
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", protocol);
@@ -74,9 +87,19 @@ impl RawClient {
     /// When the server refuses.
     pub async fn welcomed(server: SocketAddr, hello: Hello) -> anyhow::Result<(Self, Welcome)> {
         let mut client = Self::connect(server).await?;
-        client.send(&ClientMessage::Hello(hello), &[]).await?;
-        match client.receive().await? {
-            Received::Message(ServerMessage::Welcome(welcome)) => Ok((client, welcome)),
+        let welcome = client.hello(hello).await?;
+        Ok((client, welcome))
+    }
+
+    /// Says hello and is welcomed.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn hello(&mut self, hello: Hello) -> anyhow::Result<Welcome> {
+        self.send(&ClientMessage::Hello(hello), &[]).await?;
+        match self.receive().await? {
+            Received::Message(ServerMessage::Welcome(welcome)) => Ok(welcome),
             other => bail!("expected Welcome; got {other:?}"),
         }
     }

@@ -3,13 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 use server::args::DeviceChoice;
+use server::auth::Login;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
+use server::quota::QuotaLimits;
+use server::state::{SqliteState, StateHandle, path_in};
 use server::store::DataDirectory;
 use server::trainer::TrainerHandle;
 use server::{App, Hosts, serve};
@@ -39,6 +43,12 @@ pub struct Options {
     pub export: Option<PathBuf>,
     /// What fixes the randomness of runs.
     pub seed: Option<u64>,
+    /// Who is let in without a token.
+    pub login: Login,
+    /// What one tenant may have.
+    pub quotas: QuotaLimits,
+    /// A data directory that an earlier daemon worked in.
+    pub data: Option<Arc<TempDir>>,
 }
 
 impl Default for Options {
@@ -56,6 +66,9 @@ impl Default for Options {
             page: None,
             export: None,
             seed: None,
+            login: Login::FromFirstToken,
+            quotas: QuotaLimits::default(),
+            data: None,
         }
     }
 }
@@ -67,7 +80,9 @@ pub struct TestServer {
     pub addr: SocketAddr,
     /// Stops it when cancelled.
     pub shutdown: CancellationToken,
-    data: TempDir,
+    /// Its state, as the command line sees it.
+    pub state: StateHandle,
+    data: Arc<TempDir>,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -88,7 +103,11 @@ impl TestServer {
     /// When the model cannot be offered or the port not be bound.
     pub async fn start_with(model_dir: &Path, options: Options) -> anyhow::Result<Self> {
         log::capture();
-        let data = tempfile::tempdir()?;
+        let data = match options.data {
+            Some(data) => data,
+            None => Arc::new(tempfile::tempdir()?),
+        };
+        let state = StateHandle::new(SqliteState::open(&path_in(data.path()))?);
         let directory = DataDirectory::open(data.path())?;
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
         let trainer =
@@ -100,6 +119,9 @@ impl TestServer {
             catalogue,
             trainer,
             data: directory,
+            state: state.clone(),
+            login: options.login,
+            quotas: options.quotas,
             page: options.page,
             hosts: Hosts::Loopback,
             sessions_max: options.sessions_max,
@@ -109,6 +131,7 @@ impl TestServer {
         Ok(Self {
             addr,
             shutdown,
+            state,
             data,
             task,
         })
@@ -119,7 +142,7 @@ impl TestServer {
     /// # Errors
     ///
     /// When it failed.
-    pub async fn stop(self) -> anyhow::Result<TempDir> {
+    pub async fn stop(self) -> anyhow::Result<Arc<TempDir>> {
         self.shutdown.cancel();
         self.task.await??;
         Ok(self.data)
@@ -131,7 +154,12 @@ impl TestServer {
     ///
     /// When it cannot be fetched or read.
     pub async fn catalogue(&self) -> anyhow::Result<Value> {
-        let response = http::get(self.addr, "/v1/catalogue", &[]).await?;
+        self.catalogue_with(&[]).await
+    }
+
+    async fn catalogue_with(&self, headers: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let response = http::get(self.addr, "/v1/catalogue", headers).await?;
+        anyhow::ensure!(response.status == 200, "answered {}", response.status);
         Ok(serde_json::from_slice(&response.body)?)
     }
 
@@ -141,35 +169,17 @@ impl TestServer {
     ///
     /// When the catalogue does not offer that.
     pub async fn hello(&self) -> anyhow::Result<Hello> {
-        let catalogue = self.catalogue().await?;
-        let cuts = catalogue["cuts"].as_array().context("no cuts")?;
-        let cut = cuts
-            .iter()
-            .find(|cut| cut["cut"] == 1)
-            .context("no cut 1")?;
-        let artifacts = cut["artifacts"].as_array().context("no artifacts")?;
-        let bottom = artifacts
-            .iter()
-            .find(|one| one["precision"] == "f32")
-            .context("no f32")?;
-        Ok(Hello {
-            protocol_version: PROTOCOL_VERSION,
-            model_id: catalogue["model_id"]
-                .as_str()
-                .context("no model_id")?
-                .to_owned(),
-            bottom_sha256: unhex(bottom["sha256"].as_str().context("no sha256")?)?,
-            cut: 1,
-            n_classes: 2,
-            adapter: AdapterSettings {
-                rank: 4,
-                alpha: 8.0,
-                dropout: 0.0,
-                targets: vec![AdapterTarget::Query, AdapterTarget::Value],
-            },
-            labels: LabelPlace::Server,
-            bottom: BottomTraining::Frozen,
-        })
+        hello_of(&self.catalogue().await?)
+    }
+
+    /// As `hello`, for somebody with a token.
+    ///
+    /// # Errors
+    ///
+    /// As for `hello`.
+    pub async fn hello_as(&self, token: &str) -> anyhow::Result<Hello> {
+        let bearer = format!("Bearer {token}");
+        hello_of(&self.catalogue_with(&[("Authorization", &bearer)]).await?)
     }
 
     /// Directories of sessions that have data on disk.
@@ -180,6 +190,37 @@ impl TestServer {
     pub fn session_directories(&self) -> io::Result<usize> {
         sessions_in(self.data.path())
     }
+}
+
+fn hello_of(catalogue: &Value) -> anyhow::Result<Hello> {
+    let cuts = catalogue["cuts"].as_array().context("no cuts")?;
+    let cut = cuts
+        .iter()
+        .find(|cut| cut["cut"] == 1)
+        .context("no cut 1")?;
+    let artifacts = cut["artifacts"].as_array().context("no artifacts")?;
+    let bottom = artifacts
+        .iter()
+        .find(|one| one["precision"] == "f32")
+        .context("no f32")?;
+    Ok(Hello {
+        protocol_version: PROTOCOL_VERSION,
+        model_id: catalogue["model_id"]
+            .as_str()
+            .context("no model_id")?
+            .to_owned(),
+        bottom_sha256: unhex(bottom["sha256"].as_str().context("no sha256")?)?,
+        cut: 1,
+        n_classes: 2,
+        adapter: AdapterSettings {
+            rank: 4,
+            alpha: 8.0,
+            dropout: 0.0,
+            targets: vec![AdapterTarget::Query, AdapterTarget::Value],
+        },
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Frozen,
+    })
 }
 
 /// Directories of sessions under a data directory.

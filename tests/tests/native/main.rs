@@ -14,5 +14,6 @@ mod samples;
 mod server_http;
 mod server_session;
 mod server_training;
+mod tenants;
 mod tidy;
 mod wire;
