@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::quota::QuotaLimits;
 use crate::telemetry::LogFormat;
 
 /// What the trainer computes on.
@@ -89,6 +90,10 @@ pub struct Args {
     #[arg(long, env = "CUTLAYER_JSON_LOGS")]
     pub json_logs: bool,
 
+    /// What one tenant may have.
+    #[command(flatten)]
+    pub quotas: QuotaArgs,
+
     /// What to log, in the syntax of tracing's EnvFilter.
     #[arg(
         long,
@@ -97,6 +102,41 @@ pub struct Args {
         default_value = "info"
     )]
     pub log: String,
+}
+
+/// What one tenant may have.
+#[derive(Debug, Clone, clap::Args)]
+pub struct QuotaArgs {
+    /// Sessions of one tenant at the same time; as many as of all without it.
+    #[arg(long, env = "CUTLAYER_TENANT_SESSIONS_MAX", value_name = "N")]
+    pub tenant_sessions_max: Option<u32>,
+
+    /// Bytes of activations that one tenant may have on disk.
+    #[arg(
+        long,
+        env = "CUTLAYER_TENANT_STORE_BYTES_MAX",
+        value_name = "N",
+        default_value_t = QuotaLimits::default().store_bytes_max
+    )]
+    pub tenant_store_bytes_max: u64,
+
+    /// Jobs of one tenant that wait for their turn.
+    #[arg(
+        long,
+        env = "CUTLAYER_TENANT_QUEUED_JOBS_MAX",
+        value_name = "N",
+        default_value_t = QuotaLimits::default().queued_jobs_max
+    )]
+    pub tenant_queued_jobs_max: u32,
+
+    /// Optimizer steps of one tenant in an hour.
+    #[arg(
+        long,
+        env = "CUTLAYER_TENANT_STEPS_PER_HOUR_MAX",
+        value_name = "N",
+        default_value_t = QuotaLimits::default().steps_per_hour_max
+    )]
+    pub tenant_steps_per_hour_max: u64,
 }
 
 /// The arguments contradict each other.
@@ -123,6 +163,19 @@ impl Args {
             });
         }
         Ok(())
+    }
+
+    /// What one tenant may have.
+    pub fn quotas(&self) -> QuotaLimits {
+        let quotas = &self.quotas;
+        QuotaLimits {
+            sessions_max: quotas
+                .tenant_sessions_max
+                .unwrap_or_else(|| self.sessions_max.into()),
+            store_bytes_max: quotas.tenant_store_bytes_max,
+            queued_jobs_max: quotas.tenant_queued_jobs_max,
+            steps_per_hour_max: quotas.tenant_steps_per_hour_max,
+        }
     }
 
     /// How the log is written.
@@ -175,6 +228,27 @@ mod tests {
         assert_eq!(args.seed, None); // the system's randomness
         assert!(parse(&["--sessions-max", "0"]).is_err());
         assert!(parse(&["--device", "tpu"]).is_err());
+    }
+
+    #[test]
+    fn quotas_are_those_of_the_flags() {
+        assert_eq!(parse(&[]).unwrap().quotas(), QuotaLimits::default());
+        // A daemon with more room gives it to its only tenant.
+        let more = parse(&["--sessions-max=40"]).unwrap().quotas();
+        assert_eq!(more.sessions_max, 40);
+        let flags = [
+            "--tenant-sessions-max=1",
+            "--tenant-store-bytes-max=2",
+            "--tenant-queued-jobs-max=3",
+            "--tenant-steps-per-hour-max=4",
+        ];
+        let expected = QuotaLimits {
+            sessions_max: 1,
+            store_bytes_max: 2,
+            queued_jobs_max: 3,
+            steps_per_hour_max: 4,
+        };
+        assert_eq!(parse(&flags).unwrap().quotas(), expected);
     }
 
     #[test]

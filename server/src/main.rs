@@ -8,7 +8,6 @@ use server::args::Args;
 use server::auth::Login;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
-use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
 use server::token_command::Invocation;
@@ -80,7 +79,7 @@ fn load(args: &Args) -> anyhow::Result<App> {
         data,
         state,
         login,
-        quotas: QuotaLimits::default(),
+        quotas: args.quotas(),
         page: args.page.clone(),
         hosts,
         sessions_max: usize::from(args.sessions_max),

@@ -40,7 +40,7 @@ use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
 use crate::jobs::control::{JobControl, LiveRuns};
 use crate::jobs::end_interrupted;
-use crate::quota::{Quotas, SessionShare};
+use crate::quota::Quotas;
 use crate::session::Offer;
 use crate::state::{StateError, UnixMillis};
 use crate::trainer::JobId;
@@ -233,8 +233,8 @@ async fn session(
         let why = format!("the WebSocket subprotocol must be {SUBPROTOCOL}\n");
         return (StatusCode::BAD_REQUEST, why).into_response();
     }
-    let (principal, share) = match admit(&state, &headers).await {
-        Ok(admitted) => admitted,
+    let principal = match admit(&state, &headers).await {
+        Ok(principal) => principal,
         Err(refusal) => return refusal.into_response(),
     };
     if state.shutdown.is_cancelled() {
@@ -251,22 +251,24 @@ async fn session(
     // Taken before the answer: the daemon must not end between the answer and the session's first
     // line.
     let tracked = state.tracker.token();
-    match state.slots.clone().try_acquire_owned() {
-        Ok(slot) => upgrade.on_upgrade(move |socket| async move {
+    let Ok(slot) = state.slots.clone().try_acquire_owned() else {
+        return upgrade.on_upgrade(move |socket| async move {
+            connection::turn_away(socket, &state).await;
+            drop(tracked);
+        });
+    };
+    match state.quotas.open_session(principal.tenant) {
+        Ok(share) => upgrade.on_upgrade(move |socket| async move {
             connection::run(socket, state, principal, share).await;
             drop((slot, tracked));
         }),
-        Err(_) => upgrade.on_upgrade(move |socket| async move {
-            connection::turn_away(socket, &state).await;
-            drop(tracked);
-        }),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 
-/// Who opens a session, and their share of what their tenant may have.
-async fn admit(state: &State, headers: &HeaderMap) -> Result<(Principal, SessionShare), ApiError> {
+/// Who opens a session, if they may.
+async fn admit(state: &State, headers: &HeaderMap) -> Result<Principal, ApiError> {
     let principal = principal::of_session(state, headers).await?;
     principal.require(Scope::Train)?;
-    let share = state.quotas.open_session(principal.tenant)?;
-    Ok((principal, share))
+    Ok(principal)
 }

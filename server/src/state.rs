@@ -59,6 +59,12 @@ pub enum StateError {
         /// Where it stands.
         state: JobState,
     },
+    /// The job has ended, and its log with it.
+    #[error("the job is {}; nothing follows", state.name())]
+    HasEnded {
+        /// Where it stands.
+        state: JobState,
+    },
     /// There is no such job.
     #[error("the job is not in the state")]
     UnknownJob,
@@ -154,7 +160,7 @@ pub trait StateStore: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// `UnknownJob`; `Transition` for an event that the job's state does not allow.
+    /// `UnknownJob`; `HasEnded`; `Transition` for an event that the job's state does not allow.
     fn append(
         &self,
         key: JobKey,

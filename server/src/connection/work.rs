@@ -1,6 +1,6 @@
 //! What one session has at work outside its state machine: its store, its run, its predictions.
 //!
-//! A run is a job in the state, and its reports go into the job's log before the client hears them.
+//! A run is a job in the state, and its reports go into the job's log.
 //! File work is done on blocking threads. Nothing here decides what is legal.
 
 use std::sync::Arc;

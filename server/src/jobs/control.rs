@@ -30,7 +30,9 @@ impl From<StateError> for ControlError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::UnknownJob => Self::UnknownJob,
-            StateError::NotEnded { .. } | StateError::Transition(_) => Self::Conflict,
+            StateError::NotEnded { .. }
+            | StateError::HasEnded { .. }
+            | StateError::Transition(_) => Self::Conflict,
             error => Self::State(error),
         }
     }

@@ -1,8 +1,9 @@
 //! A run's events on their way into the state.
 //!
-//! Changes of state and validations are written before the client hears of them. Steps wait for one
-//! of those, or for [`WRITE_EVERY`], so that a run of short steps does not wait for the disk at
-//! each. Nothing is dropped: what cannot be written is an error, and ends the run.
+//! Changes of state are written before the client hears of them. Steps and validations are
+//! collected, so that a run of short steps does not wait for the disk at each: they are written with
+//! the next change of state, or with the first of them that comes `WRITE_EVERY` after the writing
+//! before. Nothing is dropped: what cannot be written is an error, and ends the run.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::state::events::StepThinning;
 use crate::state::{FailureClass, JobEvent, JobKey, NewJob, StateError, StateHandle, UnixMillis};
 use crate::trainer::TrainerEvent;
 
-/// How long steps may wait to be written.
+/// How often steps and validations are written at most.
 const WRITE_EVERY: Duration = Duration::from_millis(250);
 
 /// Writes the log of one job.
@@ -72,9 +73,9 @@ impl RunRecorder {
                 return Ok(());
             }
         };
-        let is_step = matches!(event, JobEvent::Step(_));
+        let may_wait = event.leads_to().is_none();
         self.waiting.push(event);
-        if is_step && self.written.elapsed() < WRITE_EVERY {
+        if may_wait && self.written.elapsed() < WRITE_EVERY {
             return Ok(());
         }
         self.write().await
@@ -198,6 +199,6 @@ mod tests {
             .unwrap();
         let started = TrainerEvent::Started { steps_total: 9 };
         let refused = recorder.record(&started).await;
-        assert!(matches!(refused, Err(StateError::Transition(_))));
+        assert!(matches!(refused, Err(StateError::HasEnded { .. })));
     }
 }

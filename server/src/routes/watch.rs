@@ -83,7 +83,7 @@ pub(super) fn stream(
         Some((page, watcher))
     });
     let events = pages
-        .flat_map(|page| stream::iter(page))
+        .flat_map(stream::iter)
         .map(|event| Ok(written(&event)));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }

@@ -107,6 +107,9 @@ pub(super) fn append(
         |row| row.get(0),
     )?;
     for event in events {
+        if state.has_ended() {
+            return Err(StateError::HasEnded { state });
+        }
         // Whoever says again where the job is changes nothing.
         if let Some(to) = event.leads_to().filter(|&to| to != state) {
             state = state.become_state(to)?;

@@ -147,6 +147,8 @@ fn a_log_only_grows_and_its_events_move_the_job() {
     assert_eq!(job.started, Some(UnixMillis(1001)));
     assert_eq!(job.ended, Some(UnixMillis(1004)));
     assert_eq!(job.failure, None);
+    let late = state.append(key, &[JobEvent::Continued], UnixMillis(1005));
+    assert!(matches!(late, Err(StateError::HasEnded { .. })));
     let unknown = state.append(JobKey([9; 16]), &[done()], NOW);
     assert!(matches!(unknown, Err(StateError::UnknownJob)));
 }

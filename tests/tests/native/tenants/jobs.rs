@@ -11,6 +11,7 @@ use shared::protocol::message::{
     AdapterSettings, BottomTraining, ClientMessage, DoneReason, LabelPlace, RefusalCode,
     ServerMessage,
 };
+use tests::assets::ModelDirectory;
 use tests::http::{self, Response};
 use tests::{Options, TestServer};
 
@@ -24,6 +25,20 @@ fn kinds(events: &serde_json::Value) -> Vec<&str> {
     events
         .map(|event| event["kind"].as_str().unwrap())
         .collect()
+}
+
+/// The names of all events of a job that has ended, page by page.
+async fn all_kinds(server: &TestServer, path: &str, token: &str) -> Vec<String> {
+    let (mut all, mut next) = (Vec::new(), 0);
+    loop {
+        let page = json(&get(server, &format!("{path}?after={next}&limit=200"), token).await);
+        let found = kinds(&page);
+        if found.is_empty() {
+            return all;
+        }
+        all.extend(found.into_iter().map(str::to_owned));
+        next = page["next"].as_u64().unwrap();
+    }
 }
 
 /// A job of a tenant that has run to its end, and its client.
@@ -68,11 +83,11 @@ async fn a_run_is_written_down_from_its_beginning_to_its_end() {
     // 16 training examples in batches of 4, three times.
     assert_eq!((of("step"), of("validation")), (12, 3));
     assert_eq!(events["events"][1]["data"]["steps_total"], 12);
-    assert_eq!(events["next"], 17);
+    assert_eq!(events["next"], 18);
     assert_eq!(events["state"], "done");
     // The session's end changes nothing about a job that has ended.
     drop(client);
-    let after = json(&get(&server, &format!("{path}/events?after=16"), &mine).await);
+    let after = json(&get(&server, &format!("{path}/events?after=17"), &mine).await);
     assert_eq!(after["events"].as_array().unwrap().len(), 1);
 }
 
@@ -94,7 +109,7 @@ async fn events_come_page_by_page_and_as_a_stream() {
         cursors.extend(events.iter().map(|event| event["cursor"].as_u64().unwrap()));
         next = page["next"].as_u64().unwrap();
     }
-    assert_eq!(cursors, (1..=17).collect::<Vec<_>>());
+    assert_eq!(cursors, (1..=18).collect::<Vec<_>>());
     for wrong in ["after=-1", "after=x", "limit=x"] {
         let refused = get(&server, &format!("{path}?{wrong}"), &mine).await;
         assert_eq!(
@@ -107,7 +122,7 @@ async fn events_come_page_by_page_and_as_a_stream() {
     let headers = [
         ("Authorization", bearer.as_str()),
         ("Accept", "text/event-stream"),
-        ("Last-Event-ID", "15"),
+        ("Last-Event-ID", "16"),
     ];
     // It ends by itself: the job has.
     let stream = http::get(server.addr, &path, &headers).await.unwrap();
@@ -117,7 +132,7 @@ async fn events_come_page_by_page_and_as_a_stream() {
         .lines()
         .filter_map(|line| line.strip_prefix("id: "))
         .collect();
-    assert_eq!(ids, ["16", "17"]);
+    assert_eq!(ids, ["17", "18"]);
     assert!(text.contains("event: done"));
 }
 
@@ -188,10 +203,10 @@ async fn a_job_is_steered_from_outside_its_session() {
         "cancelled"
     );
     assert_eq!(post("pause").await, 409);
-    let events = json(&get(&server, &format!("{path}/events?limit=200"), &mine).await);
-    let milestones: Vec<_> = kinds(&events)
+    let milestones: Vec<_> = all_kinds(&server, &format!("{path}/events"), &mine)
+        .await
         .into_iter()
-        .filter(|kind| !matches!(*kind, "step" | "validation"))
+        .filter(|kind| !matches!(kind.as_str(), "step" | "validation"))
         .collect();
     let expected = [
         "queued",
@@ -271,11 +286,10 @@ async fn a_run_whose_log_cannot_go_on_is_ended() {
         .unwrap()
         .to_owned();
     let key: JobKey = id.parse().unwrap();
-    // Somebody ends the record behind the daemon's back; what follows does not fit any more.
+    // Somebody ends the record behind the daemon's back; nothing can be written behind that.
     let ended = [JobEvent::Failed(FailureClass::Trainer)];
     let store = server.state.blocking();
     store.append(key, &ended, UnixMillis::now()).unwrap();
-    client.send(&ClientMessage::Pause, &[]).await.unwrap();
     let refused = client.refusal().await.unwrap();
     assert_eq!(refused.code, RefusalCode::Internal);
     assert!(!refused.closes);
@@ -283,6 +297,46 @@ async fn a_run_whose_log_cannot_go_on_is_ended() {
     begin(&mut client, 1).await;
     let done = milestone(&mut client).await;
     assert!(matches!(done, ServerMessage::TrainDone(_)));
+}
+
+/// Breaks when a daemon does not begin in an empty directory, or does not find again what it wrote.
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart() {
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let options = Options {
+        data: Some(data.clone()),
+        ..Options::default()
+    };
+    let server = server_with(options.clone()).await;
+    assert!(path_in(data.path()).is_file());
+    let mine = token(&server, "a", &MINE);
+    let (client, id) = finished(&server, &mine).await;
+    drop(client);
+    server.stop().await.unwrap();
+    // The last request's task may hold the directory a moment longer.
+    let model = ModelDirectory::of_reference("bert-shaped").unwrap();
+    let mut again = None;
+    for _ in 0..200 {
+        match TestServer::start_with(&model.path(), options.clone()).await {
+            Ok(server) => {
+                again = Some(server);
+                break;
+            }
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(25)).await,
+        }
+    }
+    let server = again.unwrap();
+    let job = only_job(&server, &mine).await;
+    assert_eq!((&job["id"], &job["state"]), (&id.into(), &"done".into()));
+    let path = format!("/v1/jobs/{}/events", job["id"].as_str().unwrap());
+    assert_eq!(all_kinds(&server, &path, &mine).await.len(), 18);
+    assert_eq!(
+        http::get(server.addr, "/v1/jobs", &[])
+            .await
+            .unwrap()
+            .status,
+        401
+    );
 }
 
 #[tokio::test]
