@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use crate::auth::Login;
 use crate::quota::QuotaLimits;
 use crate::telemetry::LogFormat;
 
@@ -165,6 +166,16 @@ impl Args {
         Ok(())
     }
 
+    /// Who is let in without a token. With `--allow-remote` others come through a proxy, also where
+    /// the daemon listens on loopback.
+    pub fn login(&self) -> Login {
+        if self.listen.ip().is_loopback() && !self.allow_remote {
+            Login::FromFirstToken
+        } else {
+            Login::Always
+        }
+    }
+
     /// What one tenant may have.
     pub fn quotas(&self) -> QuotaLimits {
         let quotas = &self.quotas;
@@ -228,6 +239,17 @@ mod tests {
         assert_eq!(args.seed, None); // the system's randomness
         assert!(parse(&["--sessions-max", "0"]).is_err());
         assert!(parse(&["--device", "tpu"]).is_err());
+    }
+
+    #[test]
+    fn who_can_be_reached_asks_for_a_token() {
+        let login = |flags: &[&str]| parse(flags).unwrap().login();
+        assert_eq!(login(&[]), Login::FromFirstToken);
+        assert_eq!(login(&["--listen", "[::1]:0"]), Login::FromFirstToken);
+        // A proxy on the same machine.
+        assert_eq!(login(&["--allow-remote"]), Login::Always);
+        let remote = ["--listen", "0.0.0.0:8420", "--allow-remote"];
+        assert_eq!(login(&remote), Login::Always);
     }
 
     #[test]

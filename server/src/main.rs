@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use server::args::Args;
-use server::auth::Login;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
 use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
@@ -67,18 +66,12 @@ fn load(args: &Args) -> anyhow::Result<App> {
     } else {
         Hosts::Loopback
     };
-    // With `--allow-remote` others come through a proxy, also where it listens on loopback.
-    let login = if args.listen.ip().is_loopback() && !args.allow_remote {
-        Login::FromFirstToken
-    } else {
-        Login::Always
-    };
     Ok(App {
         catalogue,
         trainer,
         data,
         state,
-        login,
+        login: args.login(),
         quotas: args.quotas(),
         page: args.page.clone(),
         hosts,

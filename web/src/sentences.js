@@ -28,6 +28,7 @@ const ADVICE = {
   Disconnected: "Check your network, then connect again.",
   FileTooLarge:
     "Use a part of the file, or the command line client `cutlayer train`, which has no such limit.",
+  Forbidden: "Ask whoever runs the server for a token that allows this.",
   Internal: "You did nothing wrong. Try again; if it happens again, tell whoever runs the server.",
   LimitExceeded: "Use fewer rows or smaller settings, then try again.",
   OneClassOnly: "Choose another label column, or a file with at least two different labels.",

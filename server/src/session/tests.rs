@@ -391,6 +391,19 @@ fn a_run_needs_both_splits_and_a_bounded_length() {
     assert_eq!(probe.session.phase(), Phase::Collecting);
 }
 
+/// Breaks when somebody else's hold leaves a run that its own client cannot continue.
+#[test]
+fn a_run_that_is_held_from_outside_is_continued_by_its_client() {
+    let mut probe = Probe::at(Phase::Training);
+    let effects = probe.session.report(TrainerEvent::Paused);
+    assert_eq!(effects, [Effect::Send(ServerMessage::Paused)]);
+    assert_eq!(probe.session.phase(), Phase::Held);
+    assert_eq!(probe.say(ClientMessage::Continue), [Effect::Continue]);
+    let effects = probe.session.report(TrainerEvent::Continued);
+    assert_eq!(effects, [Effect::Send(ServerMessage::Continued)]);
+    assert_eq!(probe.session.phase(), Phase::Training);
+}
+
 #[test]
 fn a_failed_run_leaves_the_examples() {
     let mut probe = Probe::at(Phase::Training);
