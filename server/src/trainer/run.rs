@@ -19,7 +19,7 @@ use shared::protocol::message::{
     ValidationReport,
 };
 
-use super::step::{PaddedBatch, gradients, scores};
+use super::step::{DeviceBatch, gradients, scores};
 use super::{Answer, JobSpec, TrainerError, TrainerEvent};
 use crate::store::LabelledBatch;
 use exchange::Exchange;
@@ -219,7 +219,7 @@ impl Run {
             activations,
             labels,
         } = self.spec.examples.read(&indices)?;
-        let batch = PaddedBatch::new(&activations, self.spec.examples.d_model(), &self.device);
+        let batch = DeviceBatch::new(&activations, self.spec.examples.d_model(), &self.device);
         let adapter = self.adapter.with_dropout_seed(self.rng.next_u64());
         let weights = &self.spec.settings.class_weights;
         let (loss, gradients) = gradients(&self.top, &adapter, &batch, &labels, weights)?;
@@ -253,7 +253,7 @@ impl Run {
                 activations,
                 labels,
             } = examples.read(indices)?;
-            let batch = PaddedBatch::new(&activations, examples.d_model(), &self.device);
+            let batch = DeviceBatch::new(&activations, examples.d_model(), &self.device);
             measurement.add(&scores(&self.top, &self.adapter, &batch)?, &labels);
         }
         Ok(self.rank(&measurement))

@@ -26,7 +26,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 use super::Run;
 use super::Turn;
 use crate::trainer::step::{
-    BatchGradients, OpenPass, PaddedBatch, gradients, number, pooled, scores,
+    BatchGradients, DeviceBatch, OpenPass, gradients, number, pooled, scores,
 };
 use crate::trainer::{ActivationBatch, Answer, Ask, Payload, TrainerError, TrainerEvent};
 
@@ -203,7 +203,7 @@ impl Run {
         activations: &ActivationBatch,
         dtype: Option<ActivationDtype>,
     ) -> Result<Turn, TrainerError> {
-        let batch = PaddedBatch::new(activations, self.spec.examples.d_model(), &self.device);
+        let batch = DeviceBatch::new(activations, self.spec.examples.d_model(), &self.device);
         match (self.spec.labels, asked.split) {
             (LabelPlace::Server, Split::Train) => {
                 let labels = self.labels(asked)?;
