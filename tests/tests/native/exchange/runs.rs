@@ -216,7 +216,7 @@ fn begin(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -
             store.append(&headers, batch.activations, &payload).unwrap();
         }
         BottomTraining::Lora => {
-            store.append_headers(&headers);
+            store.append_headers(&headers).unwrap();
         }
     }
     let on_wire = TrainSettings {
