@@ -103,9 +103,16 @@ impl ActivationStore {
     /// When the directory exists, or the file system refuses.
     pub fn create_kept(directory: &Path, d_model: usize) -> Result<Self, StoreError> {
         DirBuilder::new().mode(0o700).create(directory)?;
-        let store = Self::begin(Home::Kept(directory.to_owned()), d_model)?;
-        durable::sync_parent(directory)?;
-        Ok(store)
+        let begun = Self::begin(Home::Kept(directory.to_owned()), d_model);
+        let kept = begun.and_then(|store| {
+            durable::sync_parent(directory)?;
+            Ok(store)
+        });
+        if kept.is_err() {
+            // So that the name is free for another attempt.
+            let _ = fs::remove_dir_all(directory);
+        }
+        kept
     }
 
     fn begin(home: Home, d_model: usize) -> Result<Self, StoreError> {
@@ -140,7 +147,8 @@ impl ActivationStore {
     ///
     /// Every append that was acknowledged is there, in the order of appends. What an append that was
     /// not acknowledged has left is cut off; where that append is whole on disk, and only its
-    /// acknowledgement is missing, it is kept.
+    /// acknowledgement is missing, it is kept. Of the index every byte is checked; of the payloads
+    /// only that they are there: against bytes that change on the disk the file system protects.
     ///
     /// # Errors
     ///

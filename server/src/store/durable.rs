@@ -1,4 +1,4 @@
-//! Writes that survive a loss of power.
+//! Writes that survive a loss of power, and the reason that is worth a name when they fail.
 //!
 //! A file's name lies in its directory: a file that is on disk can still be lost with its name, so
 //! whoever creates, renames or removes syncs the directory, too.
@@ -29,6 +29,12 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
         Some(parent) => sync_directory(parent),
         None => Ok(()),
     }
+}
+
+/// Whether there was no room: on the device, or of a user's share.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Writes a file in place of what it was.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::durable;
+
 /// An activation store could not be written or read. Says where, never what.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -69,9 +71,10 @@ pub enum StoreError {
 
 impl From<io::Error> for StoreError {
     fn from(source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { source },
-            _ => Self::Io { source },
+        if durable::is_full(&source) {
+            Self::Full { source }
+        } else {
+            Self::Io { source }
         }
     }
 }

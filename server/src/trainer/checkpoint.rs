@@ -134,7 +134,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// When the file system refuses; the earlier checkpoint is still there then.
+    /// `Full` when there is no room; otherwise the file system's reason. The earlier checkpoint is
+    /// still there then.
     pub fn save(&self, path: &Path) -> Result<u64, CheckpointError> {
         let bytes = self.to_bytes()?;
         durable::replace(path, &bytes)?;
@@ -382,6 +383,26 @@ mod tests {
             assert_eq!(Checkpoint::load(&path).unwrap().state().step, step);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    /// `/dev/full` takes no byte.
+    #[test]
+    fn a_full_disk_leaves_the_one_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("checkpoint");
+        checkpoint().save(&path).unwrap();
+        let partial = directory.path().join("checkpoint.partial");
+        std::os::unix::fs::symlink("/dev/full", partial).unwrap();
+        let mut later = checkpoint();
+        later.state.step = 4;
+        let refused = later.save(&path);
+        assert!(
+            matches!(refused, Err(CheckpointError::Full { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(Checkpoint::load(&path).unwrap().state().step, 3);
+        later.save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap().state().step, 4);
     }
 
     #[test]

@@ -2,16 +2,22 @@
 
 use std::io;
 
+use crate::store::durable;
 use crate::trainer::TrainerError;
 
 /// A checkpoint cannot be taken, written, read, or gone on from.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    /// No room on the device, or none for this user.
+    #[error("the disk is full: {source}")]
+    Full {
+        /// The file system's reason.
+        source: io::Error,
+    },
     /// The file system refused.
     #[error("a checkpoint cannot be read or written: {source}")]
     Io {
         /// The file system's reason.
-        #[from]
         source: io::Error,
     },
     /// The bytes are not those that were written.
@@ -71,4 +77,14 @@ pub enum CheckpointError {
     /// The run itself.
     #[error(transparent)]
     Trainer(#[from] TrainerError),
+}
+
+impl From<io::Error> for CheckpointError {
+    fn from(source: io::Error) -> Self {
+        if durable::is_full(&source) {
+            Self::Full { source }
+        } else {
+            Self::Io { source }
+        }
+    }
 }
