@@ -1,9 +1,11 @@
 //! One fine-tuning run: its order of examples, its steps, its validations, its best adapter.
 //!
 //! Here is a run that has everything it needs at the server. `exchange` is the run whose labels or
-//! whose bottom are at the client: the same steps, in turns between which it may wait.
+//! whose bottom are at the client: the same steps, in turns between which it may wait. `state` is how
+//! a run survives the process: see [`Run::checkpoint`] and [`Run::restore`].
 
 mod exchange;
+mod state;
 
 use std::time::Instant;
 
@@ -31,6 +33,7 @@ const VALIDATION_BATCH: usize = 64;
 #[derive(Debug)]
 pub struct Run {
     spec: JobSpec,
+    model: ModelConfig,
     top: TopModel,
     device: Device,
     adapter: Adapter,
@@ -104,6 +107,7 @@ impl Run {
             best: None,
             exchange: Exchange::default(),
             spec,
+            model: model.clone(),
             top,
             adapter,
             rng,
@@ -178,8 +182,9 @@ impl Run {
         labels == LabelPlace::Server && bottom == BottomTraining::Frozen
     }
 
-    /// The end, when this was the last step or patience has run out.
-    fn end(&self) -> Option<TrainDone> {
+    /// The end, when this was the last step or patience has run out; a run that is restored may be
+    /// there already. Where the labels are at the client, it alone knows of its patience.
+    pub fn end(&self) -> Option<TrainDone> {
         if self.step == self.steps_total {
             return Some(self.done(DoneReason::Finished));
         }
