@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 use server::trainer::ActivationBatch;
-use server::trainer::step::{PaddedBatch, gradients, probabilities};
+use server::trainer::step::{DeviceBatch, gradients, probabilities};
 use shared::adapter::{Adapter, AdapterOptimizer, LoraConfig, Target};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::TrainSettings;
@@ -68,12 +68,12 @@ impl Step {
             probabilities(
                 &top,
                 &adapter,
-                &PaddedBatch::new(&batch, config.d_model, &device),
+                &DeviceBatch::new(&batch, config.d_model, &device),
             )?;
             forwards.push(millis(started));
             let started = Instant::now();
-            let padded = PaddedBatch::new(&batch, config.d_model, &device);
-            let (_, gradients) = gradients(&top, &adapter, &padded, &labels, &[])?;
+            let batch = DeviceBatch::new(&batch, config.d_model, &device);
+            let (_, gradients) = gradients(&top, &adapter, &batch, &labels, &[])?;
             adapter = optimizer.step(&adapter, gradients.adapter, 0.0, 1e-3);
             steps.push(millis(started));
         }

@@ -1,10 +1,21 @@
 //! What the daemon keeps on disk: one directory for artifacts, one a session for activations.
 //!
+//! | file | what |
+//! |---|---|
+//! | [`activations`] | the examples of a session or a job, on disk |
+//! | `index`, `record` | their index, in memory and in bytes |
+//! | [`durable`] | writes that survive a loss of power |
+//! | [`error`] | why a store does not take or give what it was asked for |
+//!
 //! Nothing here knows sockets or training. A session's data lives exactly as long as its
-//! connection; runs that outlive their client are not supported yet, so whatever an earlier process
-//! left behind is removed at start.
+//! connection: whatever an earlier process left behind of sessions is removed at start. A store that
+//! was created to be kept is not among them.
 
 pub mod activations;
+pub mod durable;
+pub mod error;
+mod index;
+mod record;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -12,6 +23,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
+pub use error::StoreError;
 
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +113,7 @@ impl DataDirectory {
             .prefix("")
             .rand_bytes(16)
             .tempdir_in(self.sessions())?;
-        ActivationStore::create(directory, d_model)
+        Ok(ActivationStore::create(directory, d_model)?)
     }
 }
 

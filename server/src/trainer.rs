@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | [`checkpoint`] | a run on disk |
 //! | [`device`] | which device computes |
 //! | [`run`] | one fine-tuning run, alone or step by step with its client |
 //! | [`step`] | the mathematics of a step; the optimizer is `shared::adapter`'s |
@@ -14,6 +15,7 @@
 //! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
 //! turn when the [`Answer`] has come. Others go on meanwhile.
 
+pub mod checkpoint;
 pub mod device;
 pub mod run;
 pub mod step;

@@ -118,6 +118,22 @@ pub struct Ranking {
 }
 
 impl Ranking {
+    /// A ranking that goes on: accuracy and loss of the best validation, if there was one, and the
+    /// validations since. What [`Self::best`] and [`Self::without_gain`] gave.
+    pub fn resume(best: Option<(f32, f32)>, without_gain: u32) -> Self {
+        Self { best, without_gain }
+    }
+
+    /// Accuracy and loss of the best validation so far.
+    pub fn best(&self) -> Option<(f32, f32)> {
+        self.best
+    }
+
+    /// Validations since the best.
+    pub fn without_gain(&self) -> u32 {
+        self.without_gain
+    }
+
     /// Takes the next validation; whether it is the best so far.
     pub fn enter(&mut self, measurement: &Measurement) -> bool {
         let (accuracy, loss) = (measurement.confusion.accuracy(), measurement.loss());

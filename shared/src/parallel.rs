@@ -51,6 +51,18 @@ pub(crate) fn for_row_pairs<L: Send, R: Send>(
     }
 }
 
+/// Calls `work` for every task, in any order.
+pub(crate) fn for_each<T: Send>(tasks: Vec<T>, work: impl Fn(T) + Sync + Send) {
+    let task = |task| Arch::new().dispatch(|| work(task));
+    #[cfg(target_arch = "wasm32")]
+    tasks.into_iter().for_each(task);
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        use rayon::prelude::*;
+        tasks.into_par_iter().for_each(task);
+    }
+}
+
 fn rows_of_a_part(row: usize) -> usize {
     (CHUNK / row.max(1)).max(1)
 }

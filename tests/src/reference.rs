@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor};
 use safetensors::SafeTensors;
 use server::trainer::ActivationBatch;
-use server::trainer::step::PaddedBatch;
+use server::trainer::step::DeviceBatch;
 use shared::adapter::{Adapter, peft};
 use shared::model::{BottomModel, CutActivations, CutLayer, ModelConfig, TokenBatch, TopModel};
 
@@ -114,13 +114,13 @@ impl Reference {
     }
 
     /// Runs a bottom on a batch, as a client would.
-    pub fn activations(&self, bottom: &BottomModel, batch: &ReferenceBatch) -> PaddedBatch {
+    pub fn activations(&self, bottom: &BottomModel, batch: &ReferenceBatch) -> DeviceBatch {
         let activations = self.released(bottom, batch);
         let batch = ActivationBatch {
             values: activations.values().to_vec(),
             seq_lengths: activations.seq_lengths().to_vec(),
         };
-        PaddedBatch::new(&batch, self.config.d_model, &self.device)
+        DeviceBatch::new(&batch, self.config.d_model, &self.device)
     }
 
     /// The activations of a batch without padding, `[sum of lengths, d_model]`.

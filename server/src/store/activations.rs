@@ -1,21 +1,36 @@
-//! The activations of one session: one append-only file, and an index of headers in memory.
+//! The activations of one session or job: two append-only files, and their index in memory.
 //!
-//! The file holds payload bytes exactly as they came (f32, f16 or int8); they are decoded when a
-//! batch is read. Reads are positional, so the trainer may read while nothing is shared but the
-//! file. What the bytes mean, and whether they are acceptable, was settled by the session before
-//! they get here.
+//! | file | what |
+//! |---|---|
+//! | `activations` | payload bytes exactly as they came (f32, f16 or int8), one behind the other |
+//! | `index` | which examples there are and where; its bytes are in `record` |
+//!
+//! An append is acknowledged when its payload and then its record are on disk, each by `fdatasync`.
+//! What an append that was not acknowledged has left is cut off when the store is opened.
+//!
+//! Payloads are decoded when a batch is read. Reads are positional, so the trainer may read while
+//! nothing is shared but the file. What the bytes mean, and whether they are acceptable, was settled
+//! by the session before they get here.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use shared::protocol::message::{ExampleHeader, Split};
 use shared::protocol::tensor::TensorDescriptor;
 use tempfile::TempDir;
 
+use super::durable;
+use super::error::StoreError;
+use super::index::{Index, Located};
+use super::record::{Record, example_rows, write_header};
 use crate::trainer::ActivationBatch;
+
+const PAYLOADS: &str = "activations";
+const RECORDS: &str = "index";
 
 /// Some examples, read back for training or validation.
 #[derive(Clone, PartialEq)]
@@ -34,118 +49,224 @@ impl fmt::Debug for LabelledBatch {
     }
 }
 
-/// The examples of one session, on disk. Deleted when dropped.
+/// The examples of one session or job, on disk.
 pub struct ActivationStore {
-    file: File,
+    payloads: File,
+    records: File,
     d_model: usize,
-    index: RwLock<Index>,
-    directory: TempDir,
+    contents: RwLock<Contents>,
+    home: Home,
 }
 
-#[derive(Default)]
-struct Index {
-    chunks: Vec<Chunk>,
-    entries: Vec<Entry>,
-    /// Where the next chunk goes. Bytes after it belong to an append that failed.
-    bytes: u64,
+struct Contents {
+    index: Index,
+    /// Whether the files may be longer than the index says: an append has failed, and what it left
+    /// could not be cut off.
+    is_torn: bool,
 }
 
-/// The payload of one upload.
-#[derive(Clone, Copy)]
-struct Chunk {
-    offset: u64,
-    tensor: TensorDescriptor,
+/// Whose the directory is.
+enum Home {
+    /// This store's: it goes with it.
+    Temporary(TempDir),
+    /// A job's: it stays until it is removed.
+    Kept(PathBuf),
 }
 
-/// One example.
-#[derive(Clone, Copy)]
-struct Entry {
-    header: ExampleHeader,
-    /// None where the client computes activations for each batch anew.
-    place: Option<Place>,
-}
-
-/// Rows `first_row..first_row + header.seq_length` of a chunk.
-#[derive(Clone, Copy)]
-struct Place {
-    chunk: u32,
-    first_row: u32,
+impl Home {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(path) => path,
+        }
+    }
 }
 
 impl ActivationStore {
-    /// Creates an empty store in a directory that it will own.
+    /// Creates an empty store in a directory that it will own and delete when it is dropped.
     ///
     /// # Errors
     ///
     /// When the file system refuses.
-    pub fn create(directory: TempDir, d_model: usize) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(directory.path().join("activations"))?;
-        Ok(Self {
-            file,
-            d_model,
-            index: RwLock::default(),
-            directory,
-        })
+    pub fn create(directory: TempDir, d_model: usize) -> Result<Self, StoreError> {
+        Self::begin(Home::Temporary(directory), d_model)
     }
 
-    /// Appends the examples of one upload; they are on disk when this returns.
+    /// Creates an empty store in a new directory, which stays until [`Self::remove`].
     ///
-    /// Returns the number of examples in the store. After a failure the store is as it was before.
+    /// # Guarantee
+    ///
+    /// When this returns, the directory and the empty store survive a loss of power.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when headers, descriptor and payload do not fit together; otherwise the file
-    /// system's reason.
+    /// When the directory exists, or the file system refuses.
+    pub fn create_kept(directory: &Path, d_model: usize) -> Result<Self, StoreError> {
+        DirBuilder::new().mode(0o700).create(directory)?;
+        let begun = Self::begin(Home::Kept(directory.to_owned()), d_model);
+        let kept = begun.and_then(|store| {
+            durable::sync_parent(directory)?;
+            Ok(store)
+        });
+        if kept.is_err() {
+            // So that the name is free for another attempt.
+            let _ = fs::remove_dir_all(directory);
+        }
+        kept
+    }
+
+    fn begin(home: Home, d_model: usize) -> Result<Self, StoreError> {
+        let width =
+            u32::try_from(d_model).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let new = |name| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).mode(0o600);
+            options.open(home.path().join(name))
+        };
+        let (payloads, records) = (new(PAYLOADS)?, new(RECORDS)?);
+        records.write_all_at(&write_header(width), 0)?;
+        records.sync_all()?;
+        durable::sync_directory(home.path())?;
+        Ok(Self::of(payloads, records, Index::empty(), d_model, home))
+    }
+
+    fn of(payloads: File, records: File, index: Index, d_model: usize, home: Home) -> Self {
+        let is_torn = false;
+        Self {
+            payloads,
+            records,
+            d_model,
+            contents: RwLock::new(Contents { index, is_torn }),
+            home,
+        }
+    }
+
+    /// Opens a store that was kept; it is kept again.
+    ///
+    /// # Guarantee
+    ///
+    /// Every append that was acknowledged is there, in the order of appends. What an append that was
+    /// not acknowledged has left is cut off; where that append is whole on disk, and only its
+    /// acknowledgement is missing, it is kept. Of the index every byte is checked; of the payloads
+    /// only that they are there: against bytes that change on the disk the file system protects.
+    ///
+    /// # Errors
+    ///
+    /// When the directory holds no store, anything but the last append is damaged, or the file
+    /// system refuses.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let existing = |name| {
+            let mut options = File::options();
+            options.read(true).write(true).open(directory.join(name))
+        };
+        let (payloads, records) = (existing(PAYLOADS)?, existing(RECORDS)?);
+        let bytes = fs::read(directory.join(RECORDS))?;
+        let payload_bytes = payloads.metadata()?.len();
+        let (index, d_model) = Index::read(&bytes, payload_bytes)?;
+        let whole = index.record_bytes() == bytes.len() as u64;
+        let whole = whole && index.payload_bytes() == payload_bytes;
+        let home = Home::Kept(directory.to_owned());
+        let store = Self::of(payloads, records, index, d_model as usize, home);
+        if !whole {
+            store.cut_off(&store.contents().index)?;
+        }
+        Ok(store)
+    }
+
+    /// Appends the examples of one upload.
+    ///
+    /// Returns the number of examples in the store.
+    ///
+    /// # Guarantee
+    ///
+    /// The examples survive a loss of power when this returns `Ok`. After a failure the store is as
+    /// it was before and takes the next append.
+    ///
+    /// # Errors
+    ///
+    /// `Misfit` when headers, descriptor and payload do not fit together, `Full` when there is no
+    /// room; otherwise the file system's reason.
     pub fn append(
         &self,
         examples: &[ExampleHeader],
         tensor: TensorDescriptor,
         payload: &[u8],
-    ) -> io::Result<usize> {
-        let rows: u64 = examples
-            .iter()
-            .map(|example| u64::from(example.seq_length))
-            .sum();
-        let fits = rows == u64::from(tensor.rows)
+    ) -> Result<usize, StoreError> {
+        let example_rows = example_rows(examples);
+        let fits = example_rows == u64::from(tensor.rows)
             && tensor.columns as usize == self.d_model
             && tensor.payload_bytes() == Some(payload.len());
         if !fits {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let offset = index.bytes;
-        let chunk = u32::try_from(index.chunks.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        self.file.write_all_at(payload, offset)?;
-        self.file.sync_data()?;
-        index.bytes += payload.len() as u64;
-        index.chunks.push(Chunk { offset, tensor });
-        let mut first_row = 0;
-        for header in examples {
-            index.entries.push(Entry {
-                header: *header,
-                place: Some(Place { chunk, first_row }),
+            return Err(StoreError::Misfit {
+                example_rows,
+                d_model: self.d_model,
+                rows: tensor.rows,
+                columns: tensor.columns,
+                payload_bytes: payload.len(),
             });
-            first_row += u32::from(header.seq_length);
         }
-        Ok(index.entries.len())
+        self.acknowledge(examples, Some(tensor), payload)
     }
 
     /// Adds examples whose activations come later, batch by batch, and are not stored.
     ///
     /// Returns the number of examples in the store.
-    pub fn append_headers(&self, examples: &[ExampleHeader]) -> usize {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let entry = |header: &ExampleHeader| Entry {
-            header: *header,
-            place: None,
+    ///
+    /// # Guarantee
+    ///
+    /// As of [`Self::append`].
+    ///
+    /// # Errors
+    ///
+    /// `Full` when there is no room; otherwise the file system's reason.
+    pub fn append_headers(&self, examples: &[ExampleHeader]) -> Result<usize, StoreError> {
+        self.acknowledge(examples, None, &[])
+    }
+
+    fn acknowledge(
+        &self,
+        examples: &[ExampleHeader],
+        tensor: Option<TensorDescriptor>,
+        payload: &[u8],
+    ) -> Result<usize, StoreError> {
+        let contents = self.contents.write();
+        let mut contents = contents.unwrap_or_else(PoisonError::into_inner);
+        if contents.is_torn {
+            self.cut_off(&contents.index)?;
+            contents.is_torn = false;
+        }
+        let record = Record {
+            offset: contents.index.payload_bytes(),
+            tensor,
+            examples: examples.to_vec(),
         };
-        index.entries.extend(examples.iter().map(entry));
-        index.entries.len()
+        let examples = examples.len();
+        let bytes = record.write().ok_or(StoreError::TooMany { examples })?;
+        if let Err(source) = self.write(&contents.index, payload, &bytes) {
+            // At once: on a full disk the room is needed.
+            contents.is_torn = self.cut_off(&contents.index).is_err();
+            return Err(source.into());
+        }
+        contents.index.add(&record);
+        Ok(contents.index.len())
+    }
+
+    /// Payload first: a record says that its payload is there.
+    fn write(&self, index: &Index, payload: &[u8], record: &[u8]) -> io::Result<()> {
+        if !payload.is_empty() {
+            self.payloads.write_all_at(payload, index.payload_bytes())?;
+            self.payloads.sync_data()?;
+        }
+        self.records.write_all_at(record, index.record_bytes())?;
+        self.records.sync_data()
+    }
+
+    /// Cuts off what was not acknowledged. The record first, as above.
+    fn cut_off(&self, index: &Index) -> io::Result<()> {
+        self.records.set_len(index.record_bytes())?;
+        self.records.sync_all()?;
+        self.payloads.set_len(index.payload_bytes())?;
+        self.payloads.sync_all()
     }
 
     /// The headers of some examples, in the order asked for.
@@ -154,9 +275,9 @@ impl ActivationStore {
     ///
     /// `InvalidInput` for an index that does not exist.
     pub fn headers(&self, indices: &[usize]) -> io::Result<Vec<ExampleHeader>> {
-        let index = self.index();
-        let header = |i: &usize| Some(index.entries.get(*i)?.header);
-        let found: Option<Vec<_>> = indices.iter().map(header).collect();
+        let contents = self.contents();
+        let headers = indices.iter().map(|i| contents.index.header(*i));
+        let found: Option<Vec<_>> = headers.collect();
         found.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
@@ -172,15 +293,12 @@ impl ActivationStore {
     /// system's reason.
     pub fn read(&self, indices: &[usize]) -> io::Result<LabelledBatch> {
         let found = self.locate(indices)?;
-        let rows: usize = found
-            .iter()
-            .map(|(header, ..)| usize::from(header.seq_length))
-            .sum();
-        let mut values = Vec::with_capacity(rows * self.d_model);
-        for (header, first_row, chunk) in &found {
-            values.extend_from_slice(&self.read_example(header, *first_row, *chunk)?);
+        let rows = found.iter().map(|at| usize::from(at.header.seq_length));
+        let mut values = Vec::with_capacity(rows.sum::<usize>() * self.d_model);
+        for located in &found {
+            values.extend_from_slice(&self.read_example(located)?);
         }
-        let headers = || found.iter().map(|(header, ..)| header);
+        let headers = || found.iter().map(|located| located.header);
         let seq_lengths = headers().map(|header| header.seq_length).collect();
         let labels = headers().filter_map(|header| header.label).collect();
         Ok(LabelledBatch {
@@ -194,27 +312,18 @@ impl ActivationStore {
 
     /// The indices of one split's examples, in the order of upload.
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        let index = self.index();
-        let of_split = |(i, entry): (usize, &Entry)| (entry.header.split == split).then_some(i);
-        index
-            .entries
-            .iter()
-            .enumerate()
-            .filter_map(of_split)
-            .collect()
+        self.contents().index.indices(split)
     }
 
     /// The label of an example, if there is such an example and its label is here.
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.index().entries.get(index)?.header.label
+        self.contents().index.header(index)?.label
     }
 
     /// The rows of an example, if there is such an example.
     pub fn seq_length(&self, index: usize) -> Option<u16> {
-        self.index()
-            .entries
-            .get(index)
-            .map(|entry| entry.header.seq_length)
+        let header = self.contents().index.header(index);
+        header.map(|header| header.seq_length)
     }
 
     /// Width of an activation.
@@ -224,7 +333,7 @@ impl ActivationStore {
 
     /// Number of examples.
     pub fn len(&self) -> usize {
-        self.index().entries.len()
+        self.contents().index.len()
     }
 
     /// Whether nothing was stored yet.
@@ -234,51 +343,46 @@ impl ActivationStore {
 
     /// Removes the store's directory at once, even while a run still holds the store.
     ///
-    /// The open file stays readable for that run's last step and is gone when the last holder lets
-    /// go.
+    /// The open files stay readable for that run's last step and are gone when the last holder lets
+    /// go. Returns the bytes that the files had.
     ///
     /// # Errors
     ///
     /// When the file system refuses.
-    pub fn remove(&self) -> io::Result<()> {
-        fs::remove_dir_all(self.directory.path())
+    pub fn remove(&self) -> io::Result<u64> {
+        let bytes = self.payloads.metadata()?.len() + self.records.metadata()?.len();
+        fs::remove_dir_all(self.home.path())?;
+        durable::sync_parent(self.home.path())?;
+        Ok(bytes)
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    fn contents(&self) -> RwLockReadGuard<'_, Contents> {
+        self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Header, first row and chunk of some examples.
-    fn locate(&self, indices: &[usize]) -> io::Result<Vec<(ExampleHeader, u32, Chunk)>> {
-        let index = self.index();
-        let find = |i: &usize| {
-            let Entry { header, place } = *index.entries.get(*i)?;
-            let Place { chunk, first_row } = place?;
-            Some((header, first_row, *index.chunks.get(chunk as usize)?))
-        };
-        let found: Option<Vec<_>> = indices.iter().map(find).collect();
+    fn locate(&self, indices: &[usize]) -> io::Result<Vec<Located>> {
+        let contents = self.contents();
+        let found: Option<Vec<_>> = indices.iter().map(|i| contents.index.locate(*i)).collect();
         found.ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
     /// Reads the numbers of one example.
-    fn read_example(
-        &self,
-        header: &ExampleHeader,
-        first_row: u32,
-        chunk: Chunk,
-    ) -> io::Result<Vec<f32>> {
+    fn read_example(&self, located: &Located) -> io::Result<Vec<f32>> {
+        let Located {
+            header,
+            first_row,
+            chunk,
+        } = located;
         let rows = u32::from(header.seq_length);
-        let range = first_row..first_row + rows;
-        let lies = chunk
-            .tensor
-            .row_bytes(range)
-            .map_err(|_| io::ErrorKind::InvalidData)?;
+        let lies = chunk.tensor.row_bytes(*first_row..first_row + rows);
+        let lies = lies.map_err(|_| io::ErrorKind::InvalidData)?;
         let mut scales = vec![0; lies.scales.len()];
         let mut values = vec![0; lies.values.len()];
-        self.file
-            .read_exact_at(&mut scales, chunk.offset + lies.scales.start as u64)?;
-        self.file
-            .read_exact_at(&mut values, chunk.offset + lies.values.start as u64)?;
+        let at = |start: usize| chunk.offset + start as u64;
+        self.payloads
+            .read_exact_at(&mut scales, at(lies.scales.start))?;
+        self.payloads
+            .read_exact_at(&mut values, at(lies.values.start))?;
         let numbers = chunk.tensor.decode_rows(rows, &scales, &values);
         numbers.map_err(|_| io::ErrorKind::InvalidData.into())
     }
@@ -295,171 +399,4 @@ impl fmt::Debug for ActivationStore {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use shared::protocol::tensor::ActivationDtype;
-
-    use super::*;
-
-    fn header(example_id: u32, split: Split, label: u32, seq_length: u16) -> ExampleHeader {
-        ExampleHeader {
-            example_id,
-            split,
-            label: Some(label),
-            seq_length,
-        }
-    }
-
-    fn tensor(dtype: ActivationDtype, rows: u32) -> TensorDescriptor {
-        TensorDescriptor {
-            dtype,
-            rows,
-            columns: 2,
-        }
-    }
-
-    fn f32_bytes(values: &[f32]) -> Vec<u8> {
-        values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect()
-    }
-
-    fn store() -> ActivationStore {
-        ActivationStore::create(tempfile::tempdir().unwrap(), 2).unwrap()
-    }
-
-    #[test]
-    fn reads_back_in_the_order_asked_for() {
-        let store = store();
-        let examples = [
-            header(9, Split::Train, 1, 1),
-            header(4, Split::Validation, 0, 2),
-        ];
-        let payload = f32_bytes(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(
-            store
-                .append(&examples, tensor(ActivationDtype::F32, 3), &payload)
-                .unwrap(),
-            2
-        );
-        // binary16: 1.0 = 0x3c00, -2.0 = 0xc000.
-        let halves = [0x00, 0x3c, 0x00, 0xc0];
-        let third = [header(5, Split::Train, 2, 1)];
-        assert_eq!(
-            store
-                .append(&third, tensor(ActivationDtype::F16, 1), &halves)
-                .unwrap(),
-            3
-        );
-
-        let batch = store.read(&[2, 1]).unwrap();
-        assert_eq!(batch.activations.values, [1.0, -2.0, 3.0, 4.0, 5.0, 6.0]);
-        assert_eq!(batch.activations.seq_lengths, [1, 2]);
-        assert_eq!(batch.labels, [2, 0]);
-        assert_eq!(store.indices(Split::Train), [0, 2]);
-        assert_eq!(store.indices(Split::Validation), [1]);
-        assert_eq!((store.label(1), store.seq_length(1)), (Some(0), Some(2)));
-        assert_eq!((store.label(3), store.seq_length(3)), (None, None));
-    }
-
-    #[test]
-    fn int8_examples_keep_their_own_scales() {
-        let store = store();
-        let examples = [header(0, Split::Train, 0, 1), header(1, Split::Train, 1, 2)];
-        let mut payload = f32_bytes(&[0.5, 2.0, 10.0]);
-        payload.extend([1_i8, -1, 3, 4, 5, -127].map(|q| q.to_le_bytes()[0]));
-        store
-            .append(&examples, tensor(ActivationDtype::Int8, 3), &payload)
-            .unwrap();
-        let second = store.read(&[1]).unwrap();
-        assert_eq!(second.activations.values, [6.0, 8.0, 50.0, -1270.0]);
-        let first = store.read(&[0]).unwrap();
-        assert_eq!(first.activations.values, [0.5, -0.5]);
-    }
-
-    #[test]
-    fn refuses_what_does_not_fit_and_stays_as_it_was() {
-        let store = store();
-        let one = [header(0, Split::Train, 0, 1)];
-        let payload = f32_bytes(&[1.0, 2.0]);
-        let wrong_rows = store.append(&one, tensor(ActivationDtype::F32, 2), &payload);
-        assert_eq!(wrong_rows.unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        let wrong_bytes = store.append(&one, tensor(ActivationDtype::F32, 1), &payload[..7]);
-        assert_eq!(wrong_bytes.unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        assert!(store.is_empty());
-        assert_eq!(
-            store.read(&[0]).unwrap_err().kind(),
-            io::ErrorKind::InvalidInput
-        );
-    }
-
-    #[test]
-    fn examples_without_activations_have_headers_and_nothing_to_read() {
-        let store = store();
-        let label_less = ExampleHeader {
-            label: None,
-            ..header(3, Split::Validation, 0, 7)
-        };
-        let headers = [header(9, Split::Train, 1, 4), label_less];
-        assert_eq!(store.append_headers(&headers), 2);
-        assert_eq!(store.headers(&[1, 0]).unwrap(), [headers[1], headers[0]]);
-        assert_eq!((store.label(0), store.label(1)), (Some(1), None));
-        assert_eq!(store.indices(Split::Train), [0]);
-        for missing in [store.read(&[0]).err(), store.headers(&[2]).err()] {
-            assert_eq!(missing.unwrap().kind(), io::ErrorKind::InvalidInput);
-        }
-    }
-
-    #[test]
-    fn labels_that_are_not_here_are_not_made_up() {
-        let store = store();
-        let label_less = ExampleHeader {
-            label: None,
-            ..header(0, Split::Train, 0, 1)
-        };
-        let payload = f32_bytes(&[1.0, 2.0]);
-        store
-            .append(&[label_less], tensor(ActivationDtype::F32, 1), &payload)
-            .unwrap();
-        let batch = store.read(&[0]).unwrap();
-        assert_eq!((batch.activations.values.len(), batch.labels.len()), (2, 0));
-    }
-
-    #[test]
-    fn removal_leaves_the_run_that_holds_the_store_able_to_read() {
-        let store = store();
-        let one = [header(0, Split::Train, 0, 1)];
-        let payload = f32_bytes(&[1.0, 2.0]);
-        store
-            .append(&one, tensor(ActivationDtype::F32, 1), &payload)
-            .unwrap();
-        let path = store.directory.path().to_owned();
-        store.remove().unwrap();
-        assert!(!path.exists());
-        assert_eq!(store.read(&[0]).unwrap().activations.values, [1.0, 2.0]);
-    }
-
-    #[test]
-    fn is_deleted_on_drop() {
-        let store = store();
-        let path = store.directory.path().to_owned();
-        assert!(path.exists());
-        drop(store);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn its_debug_form_holds_no_label() {
-        let store = store();
-        let one = [header(0, Split::Train, 777_313, 1)];
-        store
-            .append(
-                &one,
-                tensor(ActivationDtype::F32, 1),
-                &f32_bytes(&[1.0, 2.0]),
-            )
-            .unwrap();
-        let batch = store.read(&[0]).unwrap();
-        assert!(!format!("{store:?} {batch:?}").contains("777313"));
-    }
-}
+mod tests;

@@ -1,9 +1,11 @@
 //! One fine-tuning run: its order of examples, its steps, its validations, its best adapter.
 //!
 //! Here is a run that has everything it needs at the server. `exchange` is the run whose labels or
-//! whose bottom are at the client: the same steps, in turns between which it may wait.
+//! whose bottom are at the client: the same steps, in turns between which it may wait. `state` is how
+//! a run survives the process: see [`Run::checkpoint`] and [`Run::restore`].
 
 mod exchange;
+mod state;
 
 use std::time::Instant;
 
@@ -19,7 +21,7 @@ use shared::protocol::message::{
     ValidationReport,
 };
 
-use super::step::{PaddedBatch, gradients, scores};
+use super::step::{DeviceBatch, gradients, scores};
 use super::{Answer, JobSpec, TrainerError, TrainerEvent};
 use crate::store::LabelledBatch;
 use exchange::Exchange;
@@ -31,6 +33,7 @@ const VALIDATION_BATCH: usize = 64;
 #[derive(Debug)]
 pub struct Run {
     spec: JobSpec,
+    model: ModelConfig,
     top: TopModel,
     device: Device,
     adapter: Adapter,
@@ -104,6 +107,7 @@ impl Run {
             best: None,
             exchange: Exchange::default(),
             spec,
+            model: model.clone(),
             top,
             adapter,
             rng,
@@ -178,8 +182,9 @@ impl Run {
         labels == LabelPlace::Server && bottom == BottomTraining::Frozen
     }
 
-    /// The end, when this was the last step or patience has run out.
-    fn end(&self) -> Option<TrainDone> {
+    /// The end, when this was the last step or patience has run out; a run that is restored may be
+    /// there already. Where the labels are at the client, it alone knows of its patience.
+    pub fn end(&self) -> Option<TrainDone> {
         if self.step == self.steps_total {
             return Some(self.done(DoneReason::Finished));
         }
@@ -219,7 +224,7 @@ impl Run {
             activations,
             labels,
         } = self.spec.examples.read(&indices)?;
-        let batch = PaddedBatch::new(&activations, self.spec.examples.d_model(), &self.device);
+        let batch = DeviceBatch::new(&activations, self.spec.examples.d_model(), &self.device);
         let adapter = self.adapter.with_dropout_seed(self.rng.next_u64());
         let weights = &self.spec.settings.class_weights;
         let (loss, gradients) = gradients(&self.top, &adapter, &batch, &labels, weights)?;
@@ -253,7 +258,7 @@ impl Run {
                 activations,
                 labels,
             } = examples.read(indices)?;
-            let batch = PaddedBatch::new(&activations, examples.d_model(), &self.device);
+            let batch = DeviceBatch::new(&activations, examples.d_model(), &self.device);
             measurement.add(&scores(&self.top, &self.adapter, &batch)?, &labels);
         }
         Ok(self.rank(&measurement))

@@ -4,36 +4,25 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use shared::adapter::{Adapter, cross_entropy};
-use shared::model::{AttentionMask, TopModel};
+use shared::model::{Sequences, TopModel};
 
 use super::{ActivationBatch, TrainerError};
 
-/// A padded batch on the trainer's device.
+/// A batch on the trainer's device, padded where the device likes it so.
 #[derive(Debug, Clone)]
-pub struct PaddedBatch {
-    activations: Tensor<3>, // [batch, seq, d_model]
-    mask: AttentionMask,
-    seq_lengths: Vec<usize>,
+pub struct DeviceBatch {
+    activations: Tensor<3>,
+    sequences: Sequences,
 }
 
-impl PaddedBatch {
-    /// Pads a batch to its longest example with zeros.
+impl DeviceBatch {
+    /// Brings a batch to the device.
     pub fn new(batch: &ActivationBatch, d_model: usize, device: &Device) -> Self {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
-        let seq = lengths.iter().copied().max().unwrap_or(0);
-        let mut values = Vec::with_capacity(lengths.len() * seq * d_model);
-        let mut rest = batch.values.as_slice();
-        for (example, length) in lengths.iter().enumerate() {
-            let (own, others) = rest.split_at(length * d_model);
-            values.extend_from_slice(own);
-            values.resize((example + 1) * seq * d_model, 0.0);
-            rest = others;
-        }
-        let shape = [lengths.len(), seq, d_model];
+        let sequences = Sequences::new(&lengths, device);
         Self {
-            activations: Tensor::from_data(TensorData::new(values, shape), device),
-            mask: AttentionMask::from_lengths(&lengths, seq, device),
-            seq_lengths: lengths,
+            activations: sequences.tensor(batch.values.clone(), d_model, device),
+            sequences,
         }
     }
 
@@ -48,23 +37,17 @@ impl PaddedBatch {
     /// The gradient at the cut without padding, `[sum of lengths, d_model]`; none where the batch is
     /// no leaf.
     fn cut_gradient(&self, gradients: &mut Gradients) -> Result<Option<Vec<f32>>, TrainerError> {
-        let Some(padded) = self.activations.grad_remove(gradients) else {
+        let Some(gradient) = self.activations.grad_remove(gradients) else {
             return Ok(None);
         };
-        let [_, seq, d_model] = padded.dims();
-        let padded = read(padded)?;
-        let mut rows = Vec::with_capacity(padded.len());
-        for (example, length) in self.seq_lengths.iter().enumerate() {
-            let start = example * seq * d_model;
-            rows.extend_from_slice(&padded[start..start + length * d_model]);
-        }
-        Ok(Some(rows))
+        let [_, _, d_model] = gradient.dims();
+        Ok(Some(self.sequences.rows(read(gradient)?, d_model)))
     }
 }
 
 /// Class scores, `[batch, n_classes]`.
-pub fn logits(top: &TopModel, adapter: &Adapter, batch: &PaddedBatch) -> Tensor<2> {
-    top.forward(batch.activations.clone(), &batch.mask, adapter)
+pub fn logits(top: &TopModel, adapter: &Adapter, batch: &DeviceBatch) -> Tensor<2> {
+    top.forward(batch.activations.clone(), &batch.sequences, adapter)
 }
 
 /// Class scores of a batch, row-major.
@@ -75,7 +58,7 @@ pub fn logits(top: &TopModel, adapter: &Adapter, batch: &PaddedBatch) -> Tensor<
 pub fn scores(
     top: &TopModel,
     adapter: &Adapter,
-    batch: &PaddedBatch,
+    batch: &DeviceBatch,
 ) -> Result<Vec<f32>, TrainerError> {
     read(logits(top, adapter, batch))
 }
@@ -88,7 +71,7 @@ pub fn scores(
 pub fn probabilities(
     top: &TopModel,
     adapter: &Adapter,
-    batch: &PaddedBatch,
+    batch: &DeviceBatch,
 ) -> Result<Vec<f32>, TrainerError> {
     read(softmax(logits(top, adapter, batch), 1))
 }
@@ -101,9 +84,9 @@ pub fn probabilities(
 pub fn pooled(
     top: &TopModel,
     adapter: &Adapter,
-    batch: &PaddedBatch,
+    batch: &DeviceBatch,
 ) -> Result<Vec<f32>, TrainerError> {
-    read(top.pooled(batch.activations.clone(), &batch.mask, adapter))
+    read(top.pooled(batch.activations.clone(), &batch.sequences, adapter))
 }
 
 /// Gradients of one batch.
@@ -123,7 +106,7 @@ pub struct BatchGradients {
 pub fn gradients(
     top: &TopModel,
     adapter: &Adapter,
-    batch: &PaddedBatch,
+    batch: &DeviceBatch,
     labels: &[u32],
     weights: &[f32],
 ) -> Result<(f32, BatchGradients), TrainerError> {
@@ -137,15 +120,15 @@ pub fn gradients(
 #[derive(Debug)]
 pub struct OpenPass {
     leaves: Adapter,
-    batch: PaddedBatch,
+    batch: DeviceBatch,
     pooled: Tensor<2>, // [batch, d_model]
 }
 
 impl OpenPass {
     /// Runs the top up to the trained part of the head, and remembers the graph.
-    pub fn new(top: &TopModel, adapter: &Adapter, batch: PaddedBatch) -> Self {
+    pub fn new(top: &TopModel, adapter: &Adapter, batch: DeviceBatch) -> Self {
         let leaves = adapter.leaves();
-        let pooled = top.pooled(batch.activations.clone(), &batch.mask, &leaves);
+        let pooled = top.pooled(batch.activations.clone(), &batch.sequences, &leaves);
         Self {
             leaves,
             batch,
@@ -186,7 +169,7 @@ impl OpenPass {
 
 fn collect(
     leaves: &Adapter,
-    batch: &PaddedBatch,
+    batch: &DeviceBatch,
     mut gradients: Gradients,
 ) -> Result<BatchGradients, TrainerError> {
     let adapter = leaves.take_gradients(&mut gradients);
@@ -219,26 +202,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn examples_are_padded_with_zeros_behind_their_own_rows() {
-        let batch = ActivationBatch {
-            values: vec![1., 2., 3., 4., 5., 6.],
-            seq_lengths: vec![1, 2],
-        };
-        let padded = PaddedBatch::new(&batch, 2, &Device::flex());
-        let values = padded.activations.into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(values, [1., 2., 0., 0., 3., 4., 5., 6.]);
-    }
-
-    #[test]
     fn the_cut_gradient_has_the_rows_that_came_and_no_padding() {
         let batch = ActivationBatch {
             values: vec![1., 2., 3., 4., 5., 6.],
             seq_lengths: vec![1, 2],
         };
-        let padded = PaddedBatch::new(&batch, 2, &Device::flex()).leaf();
-        let squares = padded.activations.clone() * padded.activations.clone();
+        let leaf = DeviceBatch::new(&batch, 2, &Device::flex()).leaf();
+        let squares = leaf.activations.clone() * leaf.activations.clone();
         let mut gradients = squares.sum().backward(); // d(x^2) = 2 x
-        let rows = padded.cut_gradient(&mut gradients).unwrap().unwrap();
+        let rows = leaf.cut_gradient(&mut gradients).unwrap().unwrap();
         assert_eq!(rows, [2., 4., 6., 8., 10., 12.]);
     }
 }

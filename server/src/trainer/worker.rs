@@ -16,7 +16,7 @@ use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
 
 use super::run::{Run, Trained};
-use super::step::{PaddedBatch, pooled, probabilities};
+use super::step::{DeviceBatch, pooled, probabilities};
 use super::{
     ActivationBatch, Answer, Command, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
 };
@@ -200,7 +200,7 @@ impl Worker {
     fn predict(&self, id: JobId, batch: &ActivationBatch) -> Result<Predicted, TrainerError> {
         match self.jobs.get(&id) {
             Some(Job::Ended(trained)) => {
-                let batch = PaddedBatch::new(batch, self.config.d_model, &self.device);
+                let batch = DeviceBatch::new(batch, self.config.d_model, &self.device);
                 let Trained {
                     top,
                     adapter,

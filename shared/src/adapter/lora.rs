@@ -11,41 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::config::{LoraConfig, Target};
+use super::name::ParameterName;
 use crate::model::{HeadLayer, ModelConfig, TopModel, rows_times};
-
-/// Names a trained matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ParameterName {
-    /// First factor, `[d_in, rank]`.
-    LoraA {
-        /// Block, counted from the embeddings.
-        layer: usize,
-        /// Projection.
-        target: Target,
-    },
-    /// Second factor, `[rank, d_out]`.
-    LoraB {
-        /// Block, counted from the embeddings.
-        layer: usize,
-        /// Projection.
-        target: Target,
-    },
-    /// `[d_model, d_model]`
-    HeadDenseWeight,
-    /// `[1, d_model]`
-    HeadDenseBias,
-    /// `[d_model, n_classes]`
-    ClassifierWeight,
-    /// `[1, n_classes]`
-    ClassifierBias,
-}
-
-impl ParameterName {
-    /// Whether the matrix belongs to the task head and not to a block.
-    pub fn is_head(&self) -> bool {
-        !matches!(self, Self::LoraA { .. } | Self::LoraB { .. })
-    }
-}
 
 /// What is trained on one side of a session: everything, or the side's share.
 #[derive(Debug, Clone)]

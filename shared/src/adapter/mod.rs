@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | settings that cannot be built invalid |
+//! | `name` | what a trained matrix is called |
 //! | `lora` | the matrices and their place in the forward pass |
 //! | `loss` | cross-entropy, and the sum of squares of some gradients |
 //! | `optimizer` | AdamW, clipping, schedule |
@@ -14,10 +15,12 @@
 mod config;
 mod lora;
 mod loss;
+mod name;
 mod optimizer;
 pub mod peft;
 
 pub use config::{AdapterError, LoraConfig, Target};
-pub use lora::{Adapter, Lora, ParameterName};
+pub use lora::{Adapter, Lora};
 pub use loss::{cross_entropy, gradient_square};
-pub use optimizer::{AdapterOptimizer, Schedule};
+pub use name::ParameterName;
+pub use optimizer::{AdapterOptimizer, Moments, Schedule};

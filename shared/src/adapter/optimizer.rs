@@ -1,6 +1,6 @@
 //! AdamW, gradient clipping and the learning-rate schedule.
 
-use burn::optim::{AdamW, AdamWConfig, AdamWState, Optimizer};
+use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
 use burn::tensor::Tensor;
 
 use super::lora::Adapter;
@@ -62,6 +62,19 @@ pub struct AdapterOptimizer {
     states: Vec<Option<AdamWState<2>>>,
 }
 
+/// What AdamW remembers of one matrix.
+///
+/// After step `t` with gradient `g`: `m = 0.9 m + 0.1 g`, `v = 0.999 v + 0.001 g^2`, both from 0.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Steps that were taken, `t`.
+    pub steps: usize,
+    /// First moment `m`, in the matrix' shape.
+    pub first: Tensor<2>,
+    /// Second moment `v`, in the matrix' shape.
+    pub second: Tensor<2>,
+}
+
 impl std::fmt::Debug for AdapterOptimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "AdapterOptimizer({} matrices)", self.states.len())
@@ -78,6 +91,40 @@ impl AdapterOptimizer {
             adamw: adamw.build(),
             gradient_norm_max: f64::from(settings.gradient_norm_max),
             states: Vec::new(),
+        }
+    }
+
+    /// What it remembers of each matrix, in the order of the adapter's parameters; empty before the
+    /// first step. With it and the same settings another optimizer goes on: see [`Self::resume`].
+    pub fn moments(&self) -> Vec<Option<Moments>> {
+        let remembered = |state: &AdamWState<2>| Moments {
+            steps: state.momentum.time,
+            first: state.momentum.moment_1.clone(),
+            second: state.momentum.moment_2.clone(),
+        };
+        let states = self.states.iter();
+        states.map(|state| state.as_ref().map(remembered)).collect()
+    }
+
+    /// An optimizer that goes on where another with the same settings was.
+    ///
+    /// # Guarantee
+    ///
+    /// Its steps are those of the other, bit for bit, where the device computes the same bits.
+    pub fn resume(
+        settings: &TrainSettings,
+        moments: impl IntoIterator<Item = Option<Moments>>,
+    ) -> Self {
+        let state =
+            |Moments {
+                 steps,
+                 first,
+                 second,
+             }| { AdamWState::new(AdaptiveMomentumState::new(steps, first, second)) };
+        let moments = moments.into_iter();
+        Self {
+            states: moments.map(|moments| moments.map(state)).collect(),
+            ..Self::new(settings)
         }
     }
 
@@ -127,6 +174,7 @@ impl AdapterOptimizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{LoraConfig, ParameterName, Target};
 
     #[test]
     fn the_schedule_rises_and_falls_linearly() {
@@ -143,10 +191,8 @@ mod tests {
         assert_eq!(Schedule::new(0.5, 0.0, 4).learning_rate(0), 0.5);
     }
 
-    /// Gradients after clipping to norm 1; `square_elsewhere` is the other side's.
-    fn clipped(gradients: &[f32], square_elsewhere: f32) -> Vec<f32> {
-        let device = burn::tensor::Device::flex();
-        let settings = TrainSettings {
+    fn settings() -> TrainSettings {
+        TrainSettings {
             epochs: 1,
             batch_size: 1,
             learning_rate: 0.1,
@@ -156,12 +202,17 @@ mod tests {
             class_weights: Vec::new(),
             patience: 0,
             validations_per_epoch: 1,
-        };
+        }
+    }
+
+    /// Gradients after clipping to norm 1; `square_elsewhere` is the other side's.
+    fn clipped(gradients: &[f32], square_elsewhere: f32) -> Vec<f32> {
+        let device = burn::tensor::Device::flex();
         let gradients = gradients
             .iter()
             .map(|value| Tensor::<2>::from_floats([[*value]], &device))
             .collect();
-        let clipped = AdapterOptimizer::new(&settings).clip(gradients, square_elsewhere);
+        let clipped = AdapterOptimizer::new(&settings()).clip(gradients, square_elsewhere);
         clipped.into_iter().map(Tensor::into_scalar).collect()
     }
 
@@ -183,5 +234,41 @@ mod tests {
         // Below the bound alone, above it together: the other side's share counts.
         assert!((clipped(&[0.6], 0.0)[0] - 0.6).abs() < 1e-6);
         assert!((clipped(&[0.6], 3.64)[0] - 0.3).abs() < 1e-5); // 0.6 / sqrt(0.36 + 3.64)
+    }
+
+    /// Breaks when a moment or the number of steps is lost: the correction of the bias of step 1 is
+    /// ten times that of a long run.
+    #[test]
+    fn an_optimizer_that_is_resumed_takes_the_same_steps() {
+        let device = burn::tensor::Device::flex();
+        let one = |value: f32| Tensor::<2>::from_floats([[value]], &device);
+        let value = |adapter: &Adapter| adapter.parameters()[0].clone().into_scalar::<f32>();
+        let lora = LoraConfig::new(1, 1.0, 0.0, [Target::Query]).expect("rank 1 is possible");
+        let parameters = [(ParameterName::ClassifierBias, one(1.0))];
+        let mut adapter = Adapter::from_parameters(&lora, parameters);
+        let settings = TrainSettings {
+            weight_decay: 0.1,
+            ..settings()
+        };
+        let mut optimizer = AdapterOptimizer::new(&settings);
+        assert!(optimizer.moments().is_empty());
+        for (step, gradient) in [0.5, -0.25, 0.125, 0.75].into_iter().enumerate() {
+            let mut resumed = AdapterOptimizer::resume(&settings, optimizer.moments());
+            let again = resumed.step(&adapter, vec![one(gradient)], 0.0, 0.1);
+            adapter = optimizer.step(&adapter, vec![one(gradient)], 0.0, 0.1);
+            assert_eq!(value(&again).to_bits(), value(&adapter).to_bits(), "{step}");
+            let moments = resumed.moments()[0].clone().expect("it has taken a step");
+            assert_eq!(moments.steps, step + 1);
+            if step == 0 {
+                let [first, second] =
+                    [moments.first, moments.second].map(Tensor::into_scalar::<f32>);
+                assert!((first - 0.05).abs() < 1e-6, "{first}"); // 0.1 * 0.5
+                assert!((second - 2.5e-4).abs() < 1e-8, "{second}"); // 0.001 * 0.25
+            }
+        }
+        // Without what was remembered the next step is another.
+        let forgotten = AdapterOptimizer::new(&settings).step(&adapter, vec![one(0.5)], 0.0, 0.1);
+        let remembered = optimizer.step(&adapter, vec![one(0.5)], 0.0, 0.1);
+        assert_ne!(value(&forgotten), value(&remembered));
     }
 }

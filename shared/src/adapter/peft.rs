@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::config::{AdapterError, LoraConfig, Target};
-use super::lora::{Adapter, ParameterName, shapes};
+use super::lora::{Adapter, shapes};
+use super::name::ParameterName;
 use crate::model::weights::{family_name, to_f32};
 use crate::model::{Family, ModelConfig, TopModel};
 

@@ -278,7 +278,9 @@ fn at_every_position(
     let kinds = vec![kind; seq];
     let examples: Vec<_> = repeated.iter().map(|ids| (&ids[..], &kinds[..])).collect();
     let batch = TokenBatch::new(&examples, bottom.config())?;
-    Ok(bottom.pass(&batch, None).padded().swap_dims(0, 1))
+    let pass = bottom.pass(&batch, None);
+    let rows = pass.of_one_length().ok_or(DeviceFailed)?; // all are `seq` long
+    Ok(rows.swap_dims(0, 1))
 }
 
 /// Runs the bottom on clear tokens, as the attacker can with text of its own.

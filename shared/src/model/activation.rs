@@ -10,7 +10,7 @@ impl FeedForwardActivation {
     /// Applies the function to every element.
     pub fn forward(self, x: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Gelu if kernel::supports(&x) => kernel::apply(kernel::Gelu, x),
+            Self::Gelu if kernel::supports(&x) => kernel::apply(kernel::Gelu, [x]),
             Self::Gelu => gelu(x),
             Self::GeluTanh => gelu_approximate(x),
             Self::Relu => relu(x),

@@ -2,11 +2,12 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::attention::{AttentionMask, SelfAttention};
+use super::attention::SelfAttention;
 use super::config::ModelConfig;
 use super::embedding::LayerNorm;
 use super::error::ModelError;
 use super::feed_forward::FeedForward;
+use super::sequences::Sequences;
 use super::weights::Weights;
 use crate::adapter::Adapter;
 
@@ -44,14 +45,14 @@ impl Block {
 
     /// # Shapes
     ///
-    /// - x, output: `[batch, seq, d_model]`
+    /// - x, output: as `sequences` lays examples out
     pub(super) fn forward(
         &self,
         x: Tensor<3>,
-        mask: &AttentionMask,
+        sequences: &Sequences,
         adapter: Option<&Adapter>,
     ) -> Tensor<3> {
-        self.forward_at(x.clone(), x, mask, adapter)
+        self.forward_at(x.clone(), x, sequences, adapter)
     }
 
     /// The block's output at the first position only, which is all that a task head reads.
@@ -61,26 +62,28 @@ impl Block {
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, seq, d_model]`
-    /// - output: `[batch, 1, d_model]`
+    /// - x: as `sequences` lays examples out
+    /// - output: a row for each example
     pub(super) fn forward_first(
         &self,
         x: Tensor<3>,
-        mask: &AttentionMask,
+        sequences: &Sequences,
         adapter: Option<&Adapter>,
     ) -> Tensor<3> {
-        let first = x.clone().narrow(1, 0, 1); // [batch, 1, d_model]
-        self.forward_at(first, x, mask, adapter)
+        let first = sequences.first(x.clone());
+        self.forward_at(first, x, sequences, adapter)
     }
 
     fn forward_at(
         &self,
         queries: Tensor<3>,
         x: Tensor<3>,
-        mask: &AttentionMask,
+        sequences: &Sequences,
         adapter: Option<&Adapter>,
     ) -> Tensor<3> {
-        let attended = self.attention.forward(queries.clone(), x, mask, adapter);
+        let attended = self
+            .attention
+            .forward(queries.clone(), x, sequences, adapter);
         let x = self.attention_norm.forward(queries + attended);
         let fed = self.feed_forward.forward(x.clone(), adapter);
         self.feed_forward_norm.forward(x + fed)

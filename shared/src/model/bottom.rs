@@ -4,12 +4,12 @@
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 
-use super::attention::AttentionMask;
 use super::block::Block;
 use super::config::ModelConfig;
 use super::cut::{CutActivations, CutLayer};
 use super::embedding::Embeddings;
 use super::error::ModelError;
+use super::sequences::Sequences;
 use super::weights::Weights;
 use crate::adapter::Adapter;
 
@@ -139,15 +139,16 @@ impl BottomModel {
     /// Runs the bottom on a padded batch, with an adapter beside its blocks where there is one.
     pub fn pass(&self, batch: &TokenBatch, adapter: Option<&Adapter>) -> BottomPass {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
-        let mask = AttentionMask::from_lengths(&lengths, batch.seq, &self.device);
+        let sequences = Sequences::new(&lengths, &self.device);
         let ids = batch.tensor(&batch.ids, &self.device);
         let type_ids = batch.tensor(&batch.type_ids, &self.device);
-        let mut output = self.embeddings.forward(ids, type_ids);
+        let mut output = sequences.of_padded(self.embeddings.forward(ids, type_ids));
         for block in &self.blocks {
-            output = block.forward(output, &mask, adapter);
+            output = block.forward(output, &sequences, adapter);
         }
         BottomPass {
             output,
+            sequences,
             seq_lengths: batch.seq_lengths.clone(),
         }
     }
@@ -160,13 +161,13 @@ impl BottomModel {
     /// - words, output: `[batch, seq, d_model]`
     pub fn forward_words(&self, words: Tensor<3>) -> Tensor<3> {
         let [batch, seq, _] = words.dims();
-        let mask = AttentionMask::from_lengths(&vec![seq; batch], seq, &self.device);
+        let sequences = Sequences::new(&vec![seq; batch], &self.device);
         let type_ids = Tensor::<2, Int>::zeros([batch, seq], &self.device);
-        let mut x = self.embeddings.forward_words(words, type_ids);
+        let mut x = sequences.of_padded(self.embeddings.forward_words(words, type_ids));
         for block in &self.blocks {
-            x = block.forward(x, &mask, None);
+            x = block.forward(x, &sequences, None);
         }
-        x
+        x.reshape([batch, seq, self.config.d_model])
     }
 
     /// Runs the bottom without an adapter and reads the activations back.
@@ -182,7 +183,8 @@ impl BottomModel {
 /// A batch that went through the bottom; it still knows how, if the adapter's matrices are leaves.
 #[derive(Clone)]
 pub struct BottomPass {
-    output: Tensor<3>, // [batch, seq, d_model]; rows behind an example's length are meaningless
+    output: Tensor<3>,
+    sequences: Sequences,
     seq_lengths: Vec<u16>,
 }
 
@@ -193,10 +195,15 @@ impl std::fmt::Debug for BottomPass {
 }
 
 impl BottomPass {
-    /// The activations on their device, `[batch, seq, d_model]`; rows behind an example's length are
-    /// meaningless.
-    pub fn padded(&self) -> Tensor<3> {
-        self.output.clone()
+    /// The activations on their device, of examples of one length: `[batch, seq, d_model]`. None
+    /// where lengths differ.
+    pub fn of_one_length(&self) -> Option<Tensor<3>> {
+        let [outer, inner, d_model] = self.output.dims();
+        let batch = self.sequences.len();
+        let seq = *self.sequences.seq_lengths().first()?;
+        let is_one = self.sequences.seq_lengths().iter().all(|own| *own == seq);
+        let fits = is_one && outer * inner == batch * seq;
+        fits.then(|| self.output.clone().reshape([batch, seq, d_model]))
     }
 
     /// Reads the activations back, without padding.
@@ -207,17 +214,12 @@ impl BottomPass {
     ///
     /// When the device fails (for example a lost GPU).
     pub async fn activations(&self) -> Result<CutActivations, DeviceFailed> {
-        let [_, seq, d_model] = self.output.dims();
+        let [_, _, d_model] = self.output.dims();
         let output = self.output.clone().without_autodiff();
         let data = output.into_data_async().await.map_err(|_| DeviceFailed)?;
-        let padded = data.try_into_vec::<f32>().map_err(|_| DeviceFailed)?;
-        let mut values = Vec::with_capacity(padded.len());
-        for (example, length) in self.seq_lengths.iter().enumerate() {
-            let start = example * seq * d_model;
-            values.extend_from_slice(&padded[start..start + usize::from(*length) * d_model]);
-        }
+        let values = data.try_into_vec::<f32>().map_err(|_| DeviceFailed)?;
         Ok(CutActivations {
-            values,
+            values: self.sequences.rows(values, d_model),
             seq_lengths: self.seq_lengths.clone(),
             d_model,
         })
@@ -231,18 +233,13 @@ impl BottomPass {
     ///
     /// - gradient: `[sum of seq_lengths, d_model]`, rows as in the activations
     pub fn backward(self, gradient: &[f32]) -> Option<Gradients> {
-        let [batch, seq, d_model] = self.output.dims();
-        let mut values = Vec::with_capacity(batch * seq * d_model);
-        let mut rest = gradient;
-        for (example, length) in self.seq_lengths.iter().enumerate() {
-            let (own, others) = rest.split_at_checked(usize::from(*length) * d_model)?;
-            values.extend_from_slice(own);
-            values.resize((example + 1) * seq * d_model, 0.0);
-            rest = others;
+        let [_, _, d_model] = self.output.dims();
+        let rows: usize = self.sequences.seq_lengths().iter().sum();
+        if gradient.len() != rows * d_model {
+            return None;
         }
         let device = self.output.device().without_autodiff();
-        let shape = [batch, seq, d_model];
-        let gradient = Tensor::<3>::from_data(TensorData::new(values, shape), &device);
+        let gradient = self.sequences.tensor(gradient.to_vec(), d_model, &device);
         self.output
             .is_tracked()
             .then(|| (self.output * gradient).sum().backward())

@@ -127,7 +127,7 @@ impl LayerNorm {
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self.kernel(&x) {
-            Some(kernel) => kernel::apply(kernel, x),
+            Some(kernel) => kernel::apply(kernel, [x]),
             None => layer_norm(x, self.gamma.clone(), Some(self.beta.clone()), self.epsilon),
         }
     }

@@ -113,11 +113,11 @@ impl ClassificationHead {
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, 1, d_model]`, the first position
+    /// - x: `[batch, 1, d_model]` or `[1, batch, d_model]`, the first positions
     /// - output: `[batch, d_model]`
     pub fn pooled(&self, x: Tensor<3>) -> Tensor<2> {
-        let [batch, _, d_model] = x.dims();
-        let x = x.reshape([batch, d_model]);
+        let [outer, inner, d_model] = x.dims();
+        let x = x.reshape([outer * inner, d_model]);
         match &self.pooler {
             Some(pooler) => pooler.forward(x).tanh(),
             None => x,
@@ -126,7 +126,7 @@ impl ClassificationHead {
 
     /// # Shapes
     ///
-    /// - x: `[batch, 1, d_model]`, the first position
+    /// - x: as [`Self::pooled`]
     /// - output: `[batch, n_classes]`
     pub fn forward(&self, x: Tensor<3>, adapter: &Adapter) -> Tensor<2> {
         trained_head(self.family, self.pooled(x), adapter)

@@ -17,10 +17,10 @@ mod feed_forward;
 mod head;
 mod kernel;
 mod linear;
+mod sequences;
 mod top;
 pub mod weights;
 
-pub use attention::AttentionMask;
 pub use bottom::{BottomModel, BottomPass, DeviceFailed, TokenBatch};
 pub use config::{Family, ModelConfig};
 pub use cut::{CutActivations, CutLayer};
@@ -30,4 +30,5 @@ pub use head::{ClassificationHead, HeadLayer, trained_head};
 pub(crate) use kernel::{exp, supports as is_on_cpu};
 pub use linear::Linear;
 pub(crate) use linear::rows_times;
+pub use sequences::Sequences;
 pub use top::TopModel;

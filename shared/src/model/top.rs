@@ -2,12 +2,12 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::attention::AttentionMask;
 use super::block::Block;
 use super::config::ModelConfig;
 use super::cut::CutLayer;
 use super::error::ModelError;
 use super::head::ClassificationHead;
+use super::sequences::Sequences;
 use super::weights::Weights;
 use crate::adapter::Adapter;
 
@@ -58,47 +58,48 @@ impl TopModel {
     ///
     /// # Shapes
     ///
-    /// - x, output: `[batch, seq, d_model]`
-    pub fn hidden(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<3> {
+    /// - x, output: as `sequences` lays examples out
+    pub fn hidden(&self, x: Tensor<3>, sequences: &Sequences, adapter: &Adapter) -> Tensor<3> {
         let blocks = self.blocks.iter();
-        blocks.fold(x, |x, block| block.forward(x, mask, Some(adapter)))
+        blocks.fold(x, |x, block| block.forward(x, sequences, Some(adapter)))
     }
 
-    /// Class scores of a padded batch, by an adapter that has the trained part of the head.
+    /// Class scores of a batch, by an adapter that has the trained part of the head.
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, seq, d_model]`, activations at the cut
+    /// - x: activations at the cut, as `sequences` lays examples out
     /// - output: `[batch, n_classes]`, logits
-    pub fn forward(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<2> {
-        self.head.forward(self.first(x, mask, adapter), adapter)
+    pub fn forward(&self, x: Tensor<3>, sequences: &Sequences, adapter: &Adapter) -> Tensor<2> {
+        self.head
+            .forward(self.first(x, sequences, adapter), adapter)
     }
 
-    /// What the trained part of the head reads of a padded batch; see `ClassificationHead::pooled`.
+    /// What the trained part of the head reads of a batch; see `ClassificationHead::pooled`.
     ///
     /// # Shapes
     ///
-    /// - x: `[batch, seq, d_model]`, activations at the cut
+    /// - x: activations at the cut, as `sequences` lays examples out
     /// - output: `[batch, d_model]`
-    pub fn pooled(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<2> {
-        self.head.pooled(self.first(x, mask, adapter))
+    pub fn pooled(&self, x: Tensor<3>, sequences: &Sequences, adapter: &Adapter) -> Tensor<2> {
+        self.head.pooled(self.first(x, sequences, adapter))
     }
 
-    /// The last block's output at the first position, `[batch, 1, d_model]`.
+    /// The last block's output at the first position, a row for each example.
     ///
     /// Only what the head reads is computed in the last block: see `Block::forward_first`.
-    fn first(&self, x: Tensor<3>, mask: &AttentionMask, adapter: &Adapter) -> Tensor<3> {
+    fn first(&self, x: Tensor<3>, sequences: &Sequences, adapter: &Adapter) -> Tensor<3> {
         let mut x = x;
         let (last, blocks) = match self.blocks.split_last() {
             Some((last, blocks)) => (Some(last), blocks),
             None => (None, &[][..]),
         };
         for block in blocks {
-            x = block.forward(x, mask, Some(adapter));
+            x = block.forward(x, sequences, Some(adapter));
         }
         match last {
-            Some(last) => last.forward_first(x, mask, Some(adapter)),
-            None => x.narrow(1, 0, 1),
+            Some(last) => last.forward_first(x, sequences, Some(adapter)),
+            None => sequences.first(x),
         }
     }
 }

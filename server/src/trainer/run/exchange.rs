@@ -26,7 +26,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 use super::Run;
 use super::Turn;
 use crate::trainer::step::{
-    BatchGradients, OpenPass, PaddedBatch, gradients, number, pooled, scores,
+    BatchGradients, DeviceBatch, OpenPass, gradients, number, pooled, scores,
 };
 use crate::trainer::{ActivationBatch, Answer, Ask, Payload, TrainerError, TrainerEvent};
 
@@ -86,6 +86,24 @@ struct Validating {
 }
 
 impl Exchange {
+    /// An exchange at the beginning of a step; `untold` is our share of the norm of the last.
+    pub(super) fn between_steps(untold: Option<f32>) -> Self {
+        Self {
+            untold,
+            ..Self::default()
+        }
+    }
+
+    /// What [`Self::between_steps`] needs to go on from here; none in the middle of a step or of a
+    /// validation.
+    pub(super) fn untold_between_steps(&self) -> Option<Option<f32>> {
+        let is_between = matches!(self.stage, Stage::Between)
+            && self.answer.is_none()
+            && self.unapplied.is_none()
+            && self.validating.is_none();
+        is_between.then_some(self.untold)
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Between) || self.answer.is_some()
     }
@@ -203,7 +221,7 @@ impl Run {
         activations: &ActivationBatch,
         dtype: Option<ActivationDtype>,
     ) -> Result<Turn, TrainerError> {
-        let batch = PaddedBatch::new(activations, self.spec.examples.d_model(), &self.device);
+        let batch = DeviceBatch::new(activations, self.spec.examples.d_model(), &self.device);
         match (self.spec.labels, asked.split) {
             (LabelPlace::Server, Split::Train) => {
                 let labels = self.labels(asked)?;

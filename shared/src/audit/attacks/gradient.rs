@@ -12,7 +12,7 @@ use crate::audit::AuditError;
 use crate::audit::learned::loss::{Loss, cross_entropy};
 use crate::audit::learned::training::Descent;
 use crate::audit::learned::{generator, matrix, normal, read};
-use crate::model::{AttentionMask, BottomModel, DeviceFailed, TopModel};
+use crate::model::{BottomModel, DeviceFailed, Sequences, TopModel};
 use crate::text::TokenIds;
 
 /// Iterations of the search.
@@ -136,9 +136,9 @@ impl TrainingStep<'_> {
     fn loss(&self, words: Tensor<3>, adapter: &Adapter) -> Result<Loss, AuditError> {
         let [_, seq, _] = words.dims();
         let device = self.embeddings.device();
-        let mask = AttentionMask::from_lengths(&[seq], seq, device);
+        let sequences = Sequences::new(&[seq], device);
         let x = self.embeddings.forward_words(words);
-        cross_entropy(self.blocks.forward(x, &mask, adapter), &[self.label])
+        cross_entropy(self.blocks.forward(x, &sequences, adapter), &[self.label])
     }
 
     fn gradients_at(&self, words: Tensor<3>) -> Result<Vec<Vec<f32>>, AuditError> {

@@ -312,7 +312,7 @@ fn logits(
         .expect("a model keeps the matrices it was built with");
     let mut factors = factors.iter();
     let adapter = adapter.map(|start| factors.next().unwrap_or(start).clone());
-    let hidden = top.hidden(batch.x().clone(), batch.mask(), &adapter); // [batch, seq, d_model]
+    let hidden = top.hidden(batch.x().clone(), batch.sequences(), &adapter);
     let x = batch.pick(batch.x().clone(), selection);
     readout.logits(own, x, batch.pick(hidden, selection))
 }

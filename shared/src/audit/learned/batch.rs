@@ -1,19 +1,18 @@
-//! Released texts of one step, padded, and which of their rows are read.
+//! Released texts of one step, and which of their rows are read.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::matrix;
-use crate::model::AttentionMask;
+use crate::model::Sequences;
 
 /// Padded rows of a step: about 10 texts of 25 tokens, so 800 steps a pass over 8,000 texts. Larger
 /// products would run faster, and one pass would be too few steps.
 const BATCH_ROWS: usize = 256;
 
-/// Released texts of a step, padded to the longest with zeros.
+/// Released texts of a step, as the device likes them.
 pub(crate) struct Batch {
-    x: Tensor<3>, // [batch, seq, d_model]
-    mask: AttentionMask,
-    lengths: Vec<usize>,
+    x: Tensor<3>,
+    sequences: Sequences,
 }
 
 /// What is read out of a batch.
@@ -26,64 +25,60 @@ pub(crate) enum Selection {
 }
 
 impl Batch {
-    /// Pads some texts; each is `[rows of the text, d_model]`, row-major.
+    /// Puts some texts together; each is `[rows of the text, d_model]`, row-major.
     pub(crate) fn new(examples: &[&[f32]], d_model: usize, device: &Device) -> Self {
         let lengths: Vec<usize> = examples.iter().map(|rows| rows.len() / d_model).collect();
-        let seq = lengths.iter().copied().max().unwrap_or(0);
-        let mut values = Vec::with_capacity(examples.len() * seq * d_model);
-        for (example, rows) in examples.iter().enumerate() {
-            values.extend_from_slice(rows);
-            values.resize((example + 1) * seq * d_model, 0.0);
-        }
-        let shape = [examples.len(), seq, d_model];
+        let sequences = Sequences::new(&lengths, device);
         Self {
-            x: Tensor::from_data(TensorData::new(values, shape), device),
-            mask: AttentionMask::from_lengths(&lengths, seq, device),
-            lengths,
+            x: sequences.tensor(examples.concat(), d_model, device),
+            sequences,
         }
     }
 
-    /// The released rows, `[batch, seq, d_model]`.
+    /// The released rows.
     pub(crate) fn x(&self) -> &Tensor<3> {
         &self.x
     }
 
-    /// Which of them are real.
-    pub(crate) fn mask(&self) -> &AttentionMask {
-        &self.mask
+    /// Where the rows of each text are.
+    pub(crate) fn sequences(&self) -> &Sequences {
+        &self.sequences
     }
 
     /// Every real row, example by example.
     pub(crate) fn all_rows(&self) -> Selection {
-        let lengths = self.lengths.iter().enumerate();
+        let lengths = self.sequences.seq_lengths().iter().enumerate();
         let rows = lengths.flat_map(|(example, length)| (0..*length).map(move |at| (example, at)));
         Selection::Rows(rows.collect())
     }
 
-    /// The selected rows of a tensor that has the batch's shape.
+    /// The selected rows of a tensor that lies as the batch does.
     ///
     /// # Shapes
     ///
-    /// - rows: `[batch, seq, d_model]`
     /// - output: `[selected, d_model]`
     pub(crate) fn pick(&self, rows: Tensor<3>, selection: &Selection) -> Tensor<2> {
-        let [batch, seq, d_model] = rows.dims();
+        let [outer, inner, d_model] = rows.dims();
         let device = rows.device().without_autodiff();
-        let flat = rows.reshape([batch * seq, d_model]);
+        let count = outer * inner;
+        let flat = rows.reshape([count, d_model]);
         match selection {
             Selection::Rows(places) => {
-                let places = places.iter().map(|(example, row)| example * seq + row);
+                let places = places
+                    .iter()
+                    .map(|(example, row)| self.sequences.row(*example, *row));
                 let places: Vec<i32> = places.filter_map(|at| i32::try_from(at).ok()).collect();
                 let places = TensorData::new(places.clone(), [places.len()]);
                 flat.select(0, Tensor::<1, Int>::from_data(places, &device))
             }
             Selection::Means => {
-                let mut shares = vec![0.0; batch * batch * seq];
-                for (example, length) in self.lengths.iter().enumerate() {
-                    let start = (example * batch + example) * seq;
+                let batch = self.sequences.len();
+                let mut shares = vec![0.0; batch * count];
+                for (example, length) in self.sequences.seq_lengths().iter().enumerate() {
+                    let start = example * count + self.sequences.row(example, 0);
                     shares[start..start + length].fill(1.0 / *length as f32);
                 }
-                matrix(shares, [batch, batch * seq], &device).matmul(flat)
+                matrix(shares, [batch, count], &device).matmul(flat)
             }
         }
     }

@@ -98,6 +98,14 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     rest + lanes.iter().sum::<f32>()
 }
 
+/// `out += factor * row`
+#[inline(always)]
+pub(super) fn add_scaled(out: &mut [f32], factor: f32, row: &[f32]) {
+    for (out, value) in out.iter_mut().zip(row) {
+        *out += factor * value;
+    }
+}
+
 #[inline(always)]
 fn fold(values: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; LANES];

@@ -12,11 +12,11 @@ use crate::parallel::{for_row_pairs, for_rows};
 #[derive(Debug, Clone)]
 pub(in crate::model) struct Gelu;
 
-impl Kernel for Gelu {
+impl Kernel<1> for Gelu {
     /// The derivative at every element.
     type Kept = FlexTensor;
 
-    fn value(&self, mut x: FlexTensor) -> FlexTensor {
+    fn value(&self, [mut x]: [FlexTensor; 1]) -> FlexTensor {
         for_rows(x.storage_mut(), 1, |_, values| {
             values
                 .iter_mut()
@@ -25,7 +25,7 @@ impl Kernel for Gelu {
         x
     }
 
-    fn forward(&self, mut x: FlexTensor) -> (FlexTensor, FlexTensor) {
+    fn forward(&self, [mut x]: [FlexTensor; 1]) -> (FlexTensor, FlexTensor) {
         let mut derivatives = FlexTensor::empty(x.layout().shape().clone(), x.dtype());
         let (values, slopes) = (x.storage_mut::<f32>(), derivatives.storage_mut::<f32>());
         for_row_pairs((values, 1), (slopes, 1), |_, values, slopes| {
@@ -36,14 +36,14 @@ impl Kernel for Gelu {
         (x, derivatives)
     }
 
-    fn backward(&self, derivatives: &FlexTensor, mut gradient: FlexTensor) -> FlexTensor {
+    fn backward(&self, derivatives: &FlexTensor, mut gradient: FlexTensor) -> [FlexTensor; 1] {
         let derivatives = derivatives.storage::<f32>();
         for_rows(gradient.storage_mut(), 1, |first, gradient| {
             for (g, derivative) in gradient.iter_mut().zip(&derivatives[first..]) {
                 *g *= derivative;
             }
         });
-        gradient
+        [gradient]
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn value_and_gradient_are_those_of_the_library() {
-        let ours = value_and_gradient([3, 4_001], |x| apply(Gelu, x));
+        let ours = value_and_gradient([3, 4_001], |x| apply(Gelu, [x]));
         let theirs = value_and_gradient([3, 4_001], gelu);
         assert_close(&ours[0], &theirs[0], 2e-6);
         assert_close(&ours[1], &theirs[1], 6e-6);
@@ -78,8 +78,8 @@ mod tests {
         let values = super::super::tests::numbers(5_000);
         let x = Tensor::<1>::from_floats(values.as_slice(), &Device::flex());
         assert!(super::super::supports(&x));
-        let [ours, _] = value_and_gradient([5_000], |x| apply(Gelu, x));
-        let plain = apply(Gelu, x).into_data();
+        let [ours, _] = value_and_gradient([5_000], |x| apply(Gelu, [x]));
+        let plain = apply(Gelu, [x]).into_data();
         assert_eq!(plain.try_into_vec::<f32>().ok(), Some(ours));
     }
 }

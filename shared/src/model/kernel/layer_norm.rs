@@ -30,11 +30,11 @@ impl LayerNormKernel {
     }
 }
 
-impl Kernel for LayerNormKernel {
+impl Kernel<1> for LayerNormKernel {
     /// Each row normalised, and behind it the inverse of its deviation.
     type Kept = Vec<f32>; // [rows, d_model + 1]
 
-    fn value(&self, mut x: FlexTensor) -> FlexTensor {
+    fn value(&self, [mut x]: [FlexTensor; 1]) -> FlexTensor {
         let width = self.width();
         for_rows(x.storage_mut(), width, |_, rows| {
             for row in rows.chunks_exact_mut(width) {
@@ -45,7 +45,7 @@ impl Kernel for LayerNormKernel {
         x
     }
 
-    fn forward(&self, mut x: FlexTensor) -> (FlexTensor, Vec<f32>) {
+    fn forward(&self, [mut x]: [FlexTensor; 1]) -> (FlexTensor, Vec<f32>) {
         let width = self.width();
         let values = x.storage_mut::<f32>();
         let mut kept = vec![0.0; values.len() / width * (width + 1)];
@@ -61,7 +61,7 @@ impl Kernel for LayerNormKernel {
     }
 
     /// With `h = g * gamma` and `n` the normalised row: `(h - mean(h) - n mean(h n)) / deviation`.
-    fn backward(&self, kept: &Vec<f32>, mut gradient: FlexTensor) -> FlexTensor {
+    fn backward(&self, kept: &Vec<f32>, mut gradient: FlexTensor) -> [FlexTensor; 1] {
         let width = self.width();
         let gamma = self.gamma.storage::<f32>();
         for_rows(gradient.storage_mut(), width, |first, rows| {
@@ -78,7 +78,7 @@ impl Kernel for LayerNormKernel {
                 }
             }
         });
-        gradient
+        [gradient]
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
                 epsilon: 1e-5,
             };
             let shape = [4, 25, width];
-            let ours = value_and_gradient(shape, |x| apply(kernel.clone(), x));
+            let ours = value_and_gradient(shape, |x| apply(kernel.clone(), [x]));
             let theirs = value_and_gradient(shape, |x| {
                 layer_norm(x, gamma.clone(), Some(beta.clone()), 1e-5)
             });

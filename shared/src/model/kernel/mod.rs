@@ -7,15 +7,15 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`attention`] | attention over examples without padding |
 //! | [`gelu`] | `x Phi(x)` |
 //! | [`layer_norm`] | normalisation over the last axis |
-//! | [`softmax`] | attention weights of a padded batch |
 //! | [`arithmetic`] | exponential and error function |
 
 mod arithmetic;
+mod attention;
 mod gelu;
 mod layer_norm;
-mod softmax;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -23,30 +23,30 @@ use std::marker::PhantomData;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor};
 
 #[cfg(feature = "client")]
 pub(crate) use arithmetic::exp;
+pub(super) use attention::PackedAttention;
 pub(super) use gelu::Gelu;
 pub(super) use layer_norm::LayerNormKernel;
-pub(super) use softmax::AttentionWeights;
 
-/// A function of one tensor to one of the same shape.
-pub(super) trait Kernel: Clone + Debug + Send + 'static {
+/// A function of some tensors to one of the shape of the first.
+pub(super) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
     /// What the backward pass needs.
     type Kept: Clone + Debug + Send + 'static;
 
-    /// The function's value. `x` is contiguous f32.
-    fn value(&self, x: FlexTensor) -> FlexTensor;
+    /// The function's value. The inputs are contiguous f32.
+    fn value(&self, inputs: [FlexTensor; N]) -> FlexTensor;
 
     /// The function's value, and what the backward pass needs.
-    fn forward(&self, x: FlexTensor) -> (FlexTensor, Self::Kept);
+    fn forward(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Kept);
 
-    /// The gradient at the input, of that at the output; both contiguous f32.
-    fn backward(&self, kept: &Self::Kept, gradient: FlexTensor) -> FlexTensor;
+    /// The gradients at the inputs, of that at the output; all contiguous f32.
+    fn backward(&self, kept: &Self::Kept, gradient: FlexTensor) -> [FlexTensor; N];
 }
 
 /// Whether kernels work on this tensor: 32-bit numbers on the CPU backend.
@@ -54,26 +54,40 @@ pub(crate) fn supports<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().without_autodiff() == Device::flex()
 }
 
-/// Applies a kernel to a tensor that it [`supports`].
+/// Applies a kernel to tensors that it [`supports`].
 ///
 /// # Panics
 ///
-/// When the tensor is on another device.
-pub(super) fn apply<const D: usize, K: Kernel>(kernel: K, x: Tensor<D>) -> Tensor<D> {
+/// When a tensor is on another device.
+pub(super) fn apply<const D: usize, const N: usize, K: Kernel<N>>(
+    kernel: K,
+    inputs: [Tensor<D>; N],
+) -> Tensor<D> {
     const DEVICE: &str = "kernels work on tensors of the CPU backend";
-    if !x.is_autodiff() {
-        let x = x.try_into_primitive::<Flex>().expect(DEVICE);
-        return Tensor::from_primitive::<Flex>(kernel.value(contiguous(x)));
+    if !inputs.iter().any(Tensor::is_autodiff) {
+        let inputs = inputs.map(|x| x.try_into_primitive::<Flex>().expect(DEVICE));
+        let output = kernel.value(inputs.map(contiguous));
+        return Tensor::from_primitive::<Flex>(output);
     }
-    let x = x.try_into_primitive::<Autodiff<Flex>>().expect(DEVICE);
-    let (x, node) = x.into_parts();
-    let pass = Pass::<K>(PhantomData).prepare::<NoCheckpointing>([node]);
+    let parts = inputs.map(|x| {
+        let x = if x.is_autodiff() { x } else { x.autodiff() };
+        let x = x.try_into_primitive::<Autodiff<Flex>>().expect(DEVICE);
+        let node = x.node();
+        (contiguous(x.into_primitive()), node)
+    });
+    let mut nodes = Vec::with_capacity(N);
+    let inputs = parts.map(|(x, node)| {
+        nodes.push(node);
+        x
+    });
+    let nodes: [NodeGuard; N] = nodes.try_into().expect("a node was taken of each input");
+    let pass = Pass::<K>(PhantomData).prepare::<NoCheckpointing>(nodes);
     let output = match pass.compute_bound().stateful() {
         OpsKind::Tracked(pass) => {
-            let (output, kept) = kernel.forward(contiguous(x));
+            let (output, kept) = kernel.forward(inputs);
             pass.finish((kernel, kept), output)
         }
-        OpsKind::UnTracked(pass) => pass.finish(kernel.value(contiguous(x))),
+        OpsKind::UnTracked(pass) => pass.finish(kernel.value(inputs)),
     };
     Tensor::from_primitive::<Autodiff<Flex>>(output)
 }
@@ -82,19 +96,23 @@ pub(super) fn apply<const D: usize, K: Kernel>(kernel: K, x: Tensor<D>) -> Tenso
 #[derive(Debug)]
 struct Pass<K>(PhantomData<K>);
 
-impl<K: Kernel> Backward<Flex, 1> for Pass<K> {
+impl<const N: usize, K: Kernel<N>> Backward<Flex, N> for Pass<K> {
     type State = (K, K::Kept);
 
     fn backward(
         self,
-        ops: Ops<Self::State, 1>,
+        ops: Ops<Self::State, N>,
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let (kernel, kept) = ops.state;
-        unary::<Flex, _>(ops.parents, ops.node, gradients, |gradient| {
-            kernel.backward(&kept, contiguous(gradient))
-        });
+        let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
+        let of_inputs = kernel.backward(&kept, gradient);
+        for (parent, gradient) in ops.parents.into_iter().zip(of_inputs) {
+            if let Some(parent) = parent {
+                gradients.register::<Flex>(parent.id, gradient);
+            }
+        }
     }
 }
 
@@ -149,7 +167,7 @@ mod tests {
     fn a_view_is_copied_and_its_storage_left_alone() {
         let whole = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &Device::flex());
         let column = whole.clone().narrow(1, 1, 1);
-        let y = apply(Gelu, column);
+        let y = apply(Gelu, [column]);
         assert_eq!(y.dims(), [2, 1]);
         let values = whole.into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0]);

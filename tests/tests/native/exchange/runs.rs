@@ -27,11 +27,11 @@ use tests::reference::Reference;
 
 use crate::samples::upload;
 
-const CUT: usize = 1;
-const SEED: u64 = 11;
-const ROWS: u16 = 3;
+pub(super) const CUT: usize = 1;
+pub(super) const SEED: u64 = 11;
+pub(super) const ROWS: u16 = 3;
 
-fn settings(gradient_norm_max: f32) -> TrainSettings {
+pub(super) fn settings(gradient_norm_max: f32) -> TrainSettings {
     TrainSettings {
         epochs: 3,
         batch_size: 3, // 10 training examples: the last batch of an epoch has one
@@ -55,15 +55,15 @@ fn adapter_settings() -> AdapterSettings {
 }
 
 /// What a run came to.
-#[derive(Debug)]
-struct Outcome {
-    losses: Vec<f32>,
-    validations: Vec<(f32, bool)>,
-    done: TrainDone,
+#[derive(Debug, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) losses: Vec<f32>,
+    pub(super) validations: Vec<(f32, bool)>,
+    pub(super) done: TrainDone,
 }
 
 /// A client that has the examples, and the head where labels are with it.
-struct Client {
+pub(super) struct Client {
     headers: Vec<ExampleHeader>,
     values: Vec<f32>,
     d_model: usize,
@@ -168,9 +168,20 @@ impl Client {
 
 /// Trains 10 examples and validates 10.
 fn train(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -> Outcome {
-    let (mut run, mut client) = begin(labels, bottom, settings);
+    let (run, client) = begin(spec(labels, bottom, settings), settings);
+    finish(run, client, |run| run)
+}
+
+/// Takes a run to its end; `before_turn` is given the run before each turn, and gives the one that
+/// goes on.
+pub(super) fn finish(
+    mut run: Run,
+    mut client: Client,
+    mut before_turn: impl FnMut(Run) -> Run,
+) -> Outcome {
     let mut done = None;
     while done.is_none() {
+        run = before_turn(run);
         assert!(run.is_ready());
         let turn = run.turn().unwrap();
         done = turn.done;
@@ -200,23 +211,26 @@ fn train(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -
     }
 }
 
-fn begin(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -> (Run, Client) {
-    let reference = Reference::open("bert-shaped", None, Device::flex());
-    let (model, top, device) = (&reference.config, reference.top(CUT), Device::flex());
+/// A run of 20 examples, half of them to validate.
+pub(super) fn spec(
+    labels: LabelPlace,
+    bottom: BottomTraining,
+    settings: &TrainSettings,
+) -> JobSpec {
     let (batch, payload) = upload(0, 20, ROWS);
-    let values = batch.activations.decode(&payload).unwrap();
     let sent = |header: &ExampleHeader| ExampleHeader {
         label: header.label.filter(|_| labels == LabelPlace::Server),
         ..*header
     };
     let headers: Vec<_> = batch.examples.iter().map(sent).collect();
-    let store = ActivationStore::create(tempfile::tempdir().unwrap(), model.d_model).unwrap();
+    let d_model = batch.activations.columns as usize;
+    let store = ActivationStore::create(tempfile::tempdir().unwrap(), d_model).unwrap();
     match bottom {
         BottomTraining::Frozen => {
             store.append(&headers, batch.activations, &payload).unwrap();
         }
         BottomTraining::Lora => {
-            store.append_headers(&headers);
+            store.append_headers(&headers).unwrap();
         }
     }
     let on_wire = TrainSettings {
@@ -226,7 +240,7 @@ fn begin(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -
         },
         ..settings.clone()
     };
-    let spec = JobSpec {
+    JobSpec {
         cut: CUT,
         n_classes: 2,
         adapter: adapter_settings(),
@@ -234,7 +248,16 @@ fn begin(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -
         labels,
         bottom,
         examples: Arc::new(store),
-    };
+    }
+}
+
+/// A run that has not taken a step, and its client.
+pub(super) fn begin(spec: JobSpec, settings: &TrainSettings) -> (Run, Client) {
+    let reference = Reference::open("bert-shaped", None, Device::flex());
+    let (model, top, device) = (&reference.config, reference.top(CUT), Device::flex());
+    let (batch, payload) = upload(0, 20, ROWS);
+    let values = batch.activations.decode(&payload).unwrap();
+    let labels = spec.labels;
     // What the run draws first: the client's head begins as the server's would.
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
     let mut init = ChaCha8Rng::from_rng(&mut rng);
@@ -263,7 +286,7 @@ fn begin(labels: LabelPlace, bottom: BottomTraining, settings: &TrainSettings) -
     (run, client)
 }
 
-const ELSEWHERE: [(LabelPlace, BottomTraining); 3] = [
+pub(super) const ELSEWHERE: [(LabelPlace, BottomTraining); 3] = [
     (LabelPlace::Client, BottomTraining::Frozen),
     (LabelPlace::Server, BottomTraining::Lora),
     (LabelPlace::Client, BottomTraining::Lora),
@@ -333,7 +356,10 @@ fn patience_runs_out_wherever_the_labels_are() {
 #[test]
 fn a_parked_run_takes_one_answer_of_the_right_kind() {
     let settings = settings(1.0);
-    let (mut run, mut client) = begin(LabelPlace::Client, BottomTraining::Frozen, &settings);
+    let (mut run, mut client) = begin(
+        spec(LabelPlace::Client, BottomTraining::Frozen, &settings),
+        &settings,
+    );
     let turn = run.turn().unwrap();
     let [TrainerEvent::Ask(ask)] = &turn.events[..] else {
         panic!("{turn:?}")
@@ -355,7 +381,10 @@ fn a_parked_run_takes_one_answer_of_the_right_kind() {
 #[test]
 fn batches_tell_nothing_by_their_size() {
     let settings = settings(1.0);
-    let (mut run, mut client) = begin(LabelPlace::Server, BottomTraining::Lora, &settings);
+    let (mut run, mut client) = begin(
+        spec(LabelPlace::Server, BottomTraining::Lora, &settings),
+        &settings,
+    );
     let mut sizes = [Vec::new(), Vec::new()];
     loop {
         let turn = run.turn().unwrap();

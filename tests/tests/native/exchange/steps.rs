@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use server::trainer::ActivationBatch;
-use server::trainer::step::{BatchGradients, OpenPass, PaddedBatch, gradients, logits};
+use server::trainer::step::{BatchGradients, DeviceBatch, OpenPass, gradients, logits};
 use shared::adapter::{
     Adapter, AdapterOptimizer, LoraConfig, ParameterName, Schedule, Target, gradient_square,
 };
@@ -145,7 +145,7 @@ impl<'a> TwoSides<'a> {
             values: tensor.decode(&payload).unwrap(),
             seq_lengths: activations.seq_lengths().to_vec(),
         };
-        let padded = PaddedBatch::new(&arrived, d_model, &Device::flex()).leaf();
+        let padded = DeviceBatch::new(&arrived, d_model, &Device::flex()).leaf();
         let weights = &self.settings.class_weights;
         let (mut head_square, mut pooled_gradient) = (0.0, None);
         let (loss, gradients): (f32, BatchGradients) = match &mut self.head {
