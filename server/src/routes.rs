@@ -3,15 +3,16 @@
 mod access;
 mod artifacts;
 mod headers;
+mod health;
+mod log;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::extract::Request;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, extract};
@@ -21,12 +22,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
-use tower_http::trace::TraceLayer;
-use tracing::Span;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::connection;
+use crate::limits::RETRY_AFTER_SECS;
 use crate::session::Offer;
+use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
+use crate::telemetry::request_id::RequestId;
 use crate::trainer::JobId;
 
 /// What all requests and sessions share.
@@ -79,11 +82,15 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/v1/artifacts/config.json", get(artifacts::config))
         .layer(CompressionLayer::new().br(true).gzip(true))
         .layer(map_response(artifacts::weaken_etag_of_compressed));
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/v1/session", any(session))
+    let files = Router::new()
         .route("/v1/artifacts/{name}", get(artifacts::bottom))
-        .merge(compressed);
+        .merge(compressed)
+        .layer(from_fn_with_state(state.clone(), access::cors));
+    let router = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/v1/session", any(session))
+        .merge(files);
     let router = match &state.app.page {
         Some(directory) => {
             let page = ServeDir::new(directory)
@@ -100,17 +107,8 @@ pub fn router(state: Arc<State>) -> Router {
     router
         .layer(from_fn_with_state(state.clone(), access::host))
         .layer(map_response(headers::secure))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(from_fn(log::access))
         .with_state(state)
-}
-
-/// Names a request in the log by method and path; a query is the client's business.
-fn span(request: &Request) -> Span {
-    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
-}
-
-async fn healthz() -> &'static str {
-    "ok\n"
 }
 
 async fn no_page() -> (StatusCode, &'static str) {
@@ -128,27 +126,35 @@ async fn catalogue(state: Shared) -> Response {
 /// The door of the WebSocket: browsers of other origins and other protocols stay outside.
 async fn session(
     extract::State(state): Shared,
+    extract::Extension(request_id): extract::Extension<RequestId>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            CONNECTIONS_REFUSED.count(Turned::Protocol);
+            return rejection.into_response();
+        }
     };
-    if !access::origin_is_ours(&headers) {
-        let why =
-            "sessions are opened by this server's own page, or by clients without an Origin\n";
+    if !access::origin_is_allowed(&headers, &state.app.origins) {
+        CONNECTIONS_REFUSED.count(Turned::Origin);
+        let why = "sessions are opened by this server's own page, by pages of origins that it \
+            allows, or by clients without an Origin\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
     let upgrade = upgrade.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
+        CONNECTIONS_REFUSED.count(Turned::Protocol);
         let why = format!("the WebSocket subprotocol must be {SUBPROTOCOL}\n");
         return (StatusCode::BAD_REQUEST, why).into_response();
     }
     if state.shutdown.is_cancelled() {
+        CONNECTIONS_REFUSED.count(Turned::Stopping);
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            [(header::RETRY_AFTER, "5")],
+            [(header::RETRY_AFTER, RETRY_AFTER_SECS)],
+            "the server stops\n",
         )
             .into_response();
     }
@@ -159,13 +165,15 @@ async fn session(
     // Taken before the answer: the daemon must not end between the answer and the session's first
     // line.
     let tracked = state.tracker.token();
+    let span = tracing::info_span!(parent: None, "session", %request_id);
     match state.slots.clone().try_acquire_owned() {
         Ok(slot) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state).await;
+            connection::run(socket, state).instrument(span).await;
             drop((slot, tracked));
         }),
         Err(_) => upgrade.on_upgrade(move |socket| async move {
-            connection::turn_away(socket, &state).await;
+            CONNECTIONS_REFUSED.count(Turned::SessionsFull);
+            connection::turn_away(socket, &state).instrument(span).await;
             drop(tracked);
         }),
     }

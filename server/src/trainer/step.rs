@@ -7,6 +7,7 @@ use shared::adapter::{Adapter, cross_entropy};
 use shared::model::{AttentionMask, TopModel};
 
 use super::{ActivationBatch, TrainerError};
+use crate::telemetry::metrics::{BACKWARD, BATCH_TOKENS, FORWARD};
 
 /// A padded batch on the trainer's device.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ impl PaddedBatch {
     /// Pads a batch to its longest example with zeros.
     pub fn new(batch: &ActivationBatch, d_model: usize, device: &Device) -> Self {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
+        BATCH_TOKENS.record(lengths.iter().sum::<usize>() as f64);
         let seq = lengths.iter().copied().max().unwrap_or(0);
         let mut values = Vec::with_capacity(lengths.len() * seq * d_model);
         let mut rest = batch.values.as_slice();
@@ -128,8 +130,8 @@ pub fn gradients(
     weights: &[f32],
 ) -> Result<(f32, BatchGradients), TrainerError> {
     let leaves = adapter.leaves();
-    let loss = cross_entropy(logits(top, &leaves, batch), labels, weights);
-    let gradients = collect(&leaves, batch, loss.backward())?;
+    let loss = FORWARD.time(|| cross_entropy(logits(top, &leaves, batch), labels, weights));
+    let gradients = collect(&leaves, batch, BACKWARD.time(|| loss.backward()))?;
     Ok((number(loss.without_autodiff())?, gradients))
 }
 
@@ -145,7 +147,7 @@ impl OpenPass {
     /// Runs the top up to the trained part of the head, and remembers the graph.
     pub fn new(top: &TopModel, adapter: &Adapter, batch: PaddedBatch) -> Self {
         let leaves = adapter.leaves();
-        let pooled = top.pooled(batch.activations.clone(), &batch.mask, &leaves);
+        let pooled = FORWARD.time(|| top.pooled(batch.activations.clone(), &batch.mask, &leaves));
         Self {
             leaves,
             batch,
@@ -179,7 +181,7 @@ impl OpenPass {
         }
         let device = self.pooled.device().without_autodiff();
         let gradient = Tensor::<2>::from_data(TensorData::new(gradient, shape), &device);
-        let gradients = (self.pooled * gradient).sum().backward();
+        let gradients = BACKWARD.time(|| (self.pooled * gradient).sum().backward());
         collect(&self.leaves, &self.batch, gradients)
     }
 }
