@@ -40,7 +40,21 @@ pub async fn get(
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
+    request(server, "GET", path, headers).await
+}
+
+/// Sends a request without a body, as `get` does.
+///
+/// # Errors
+///
+/// When the socket fails or the answer is not HTTP.
+pub async fn request(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> anyhow::Result<Response> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("host"))

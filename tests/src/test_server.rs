@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,9 +11,10 @@ use serde_json::Value;
 use server::args::DeviceChoice;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
+use server::listener::tls::Tls;
 use server::store::DataDirectory;
 use server::trainer::TrainerHandle;
-use server::{App, Hosts, serve};
+use server::{App, Hosts, Origins, serve};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     AdapterSettings, AdapterTarget, BottomTraining, Hello, LabelPlace, PROTOCOL_VERSION,
@@ -29,6 +31,12 @@ use crate::{http, log};
 pub struct Options {
     /// Sessions at the same time.
     pub sessions_max: usize,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// Which other pages are let in.
+    pub origins: Origins,
+    /// What connections are encrypted with.
+    pub tls: Option<Arc<Tls>>,
     /// What sessions may ask for.
     pub limits: Limits,
     /// How long to wait for what.
@@ -51,6 +59,9 @@ impl Default for Options {
         let limits = Limits::default();
         Self {
             sessions_max: 16,
+            connections_max: 512,
+            origins: Origins::default(),
+            tls: None,
             limits,
             timeouts,
             page: None,
@@ -102,6 +113,9 @@ impl TestServer {
             data: directory,
             page: options.page,
             hosts: Hosts::Loopback,
+            origins: options.origins,
+            tls: options.tls,
+            connections_max: options.connections_max,
             sessions_max: options.sessions_max,
             timeouts: options.timeouts,
         };
@@ -125,6 +139,21 @@ impl TestServer {
         Ok(self.data)
     }
 
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    ///
+    /// When it does not in time.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        for _ in 0..1000 {
+            if http::get(self.addr, "/readyz", &[]).await?.status == 200 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::bail!("the daemon does not become ready")
+    }
+
     /// The catalogue, as a client sees it.
     ///
     /// # Errors
@@ -141,35 +170,7 @@ impl TestServer {
     ///
     /// When the catalogue does not offer that.
     pub async fn hello(&self) -> anyhow::Result<Hello> {
-        let catalogue = self.catalogue().await?;
-        let cuts = catalogue["cuts"].as_array().context("no cuts")?;
-        let cut = cuts
-            .iter()
-            .find(|cut| cut["cut"] == 1)
-            .context("no cut 1")?;
-        let artifacts = cut["artifacts"].as_array().context("no artifacts")?;
-        let bottom = artifacts
-            .iter()
-            .find(|one| one["precision"] == "f32")
-            .context("no f32")?;
-        Ok(Hello {
-            protocol_version: PROTOCOL_VERSION,
-            model_id: catalogue["model_id"]
-                .as_str()
-                .context("no model_id")?
-                .to_owned(),
-            bottom_sha256: unhex(bottom["sha256"].as_str().context("no sha256")?)?,
-            cut: 1,
-            n_classes: 2,
-            adapter: AdapterSettings {
-                rank: 4,
-                alpha: 8.0,
-                dropout: 0.0,
-                targets: vec![AdapterTarget::Query, AdapterTarget::Value],
-            },
-            labels: LabelPlace::Server,
-            bottom: BottomTraining::Frozen,
-        })
+        hello(&self.catalogue().await?)
     }
 
     /// Directories of sessions that have data on disk.
@@ -180,6 +181,43 @@ impl TestServer {
     pub fn session_directories(&self) -> io::Result<usize> {
         sessions_in(self.data.path())
     }
+}
+
+/// A `Hello` for cut 1 in f32 that a server with this catalogue accepts: labels travel, the bottom is
+/// frozen.
+///
+/// # Errors
+///
+/// When the catalogue does not offer that.
+pub fn hello(catalogue: &Value) -> anyhow::Result<Hello> {
+    let cuts = catalogue["cuts"].as_array().context("no cuts")?;
+    let cut = cuts
+        .iter()
+        .find(|cut| cut["cut"] == 1)
+        .context("no cut 1")?;
+    let artifacts = cut["artifacts"].as_array().context("no artifacts")?;
+    let bottom = artifacts
+        .iter()
+        .find(|one| one["precision"] == "f32")
+        .context("no f32")?;
+    Ok(Hello {
+        protocol_version: PROTOCOL_VERSION,
+        model_id: catalogue["model_id"]
+            .as_str()
+            .context("no model_id")?
+            .to_owned(),
+        bottom_sha256: unhex(bottom["sha256"].as_str().context("no sha256")?)?,
+        cut: 1,
+        n_classes: 2,
+        adapter: AdapterSettings {
+            rank: 4,
+            alpha: 8.0,
+            dropout: 0.0,
+            targets: vec![AdapterTarget::Query, AdapterTarget::Value],
+        },
+        labels: LabelPlace::Server,
+        bottom: BottomTraining::Frozen,
+    })
 }
 
 /// Directories of sessions under a data directory.
