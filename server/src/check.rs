@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
 
 use crate::args::{Args, ArgsError};
 use crate::catalogue::{CatalogueError, ModelFiles};
@@ -42,7 +42,7 @@ pub enum CheckError {
         source: io::Error,
     },
     /// The weights are no safetensors file.
-    #[error("{} is not a safetensors file", path.display())]
+    #[error("{} is not a whole safetensors file", path.display())]
     Weights {
         /// The file.
         path: PathBuf,
@@ -82,25 +82,31 @@ pub fn check(args: &Args) -> Result<String, CheckError> {
     Ok(describe(args, &model, tls.is_some()))
 }
 
-/// Reads the header only: the tensors may be many gigabytes.
+/// Reads the header only, and holds it against the file's length: the tensors may be many gigabytes.
 fn check_weights(path: &Path) -> Result<(), CheckError> {
     let weights = || CheckError::Weights {
         path: path.to_owned(),
     };
     let mut file = File::open(path).map_err(failed(path))?;
+    let file_bytes = file.metadata().map_err(failed(path))?.len();
     let mut size = [0; 8];
     file.read_exact(&mut size).map_err(|_| weights())?;
     let header_bytes = u64::from_le_bytes(size);
     if header_bytes > HEADER_BYTES_MAX {
         return Err(weights());
     }
-    let mut start = size.to_vec();
+    let mut header = Vec::new();
     file.take(header_bytes)
-        .read_to_end(&mut start)
+        .read_to_end(&mut header)
         .map_err(failed(path))?;
-    SafeTensors::read_metadata(&start)
-        .map(drop)
-        .map_err(|_| weights())
+    let header: Metadata = serde_json::from_slice(&header).map_err(|_| weights())?;
+    let tensors = header.tensors();
+    let ends = tensors.values().map(|tensor| tensor.data_offsets.1);
+    let tensor_bytes = ends.max().unwrap_or(0) as u64;
+    if file_bytes != size.len() as u64 + header_bytes + tensor_bytes {
+        return Err(weights());
+    }
+    Ok(())
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> CheckError {
@@ -244,9 +250,12 @@ mod tests {
             assert!(error.contains(part), "{more:?}: {error}");
         }
         let weights = whole.path().join("model.safetensors");
-        fs::write(&weights, [0xff; 64]).unwrap();
-        let error = check_with(&whole, &[]).unwrap_err();
-        assert!(error.contains("not a safetensors file"), "{error}");
+        let bytes = fs::read(&weights).unwrap();
+        for broken in [&[0xff; 64], &bytes[..bytes.len() - 1], &bytes[..5]] {
+            fs::write(&weights, broken).unwrap();
+            let error = check_with(&whole, &[]).unwrap_err();
+            assert!(error.contains("not a whole safetensors file"), "{error}");
+        }
         fs::remove_file(weights).unwrap();
         let error = check_with(&whole, &[]).unwrap_err();
         assert!(error.contains("model.safetensors"), "{error}");

@@ -4,4 +4,5 @@ mod daemon;
 mod health;
 mod metrics;
 mod origins;
+mod request_id;
 mod tls;

@@ -62,17 +62,11 @@ async fn one_connection_too_many_is_answered_503_and_others_go_on() {
     };
     let server = server_with(options).await;
     let hello = server.hello().await.unwrap();
+    // The request for the catalogue gives its slot back a little after its answer.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let (_session, _) = RawClient::welcomed(server.addr, hello).await.unwrap();
     let idle = TcpStream::connect(server.addr).await.unwrap();
-    let mut refused = get(server.addr, "/healthz", &[]).await.unwrap();
-    for _ in 0..100 {
-        // The request before the session gives its slot back a little after its answer.
-        if refused.status == 503 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        refused = get(server.addr, "/healthz", &[]).await.unwrap();
-    }
+    let refused = get(server.addr, "/healthz", &[]).await.unwrap();
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("5"));
     drop(idle);
@@ -84,32 +78,4 @@ async fn one_connection_too_many_is_answered_503_and_others_go_on() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("a slot that was given back is not used");
-}
-
-#[tokio::test]
-async fn a_request_has_the_id_that_it_brought_or_a_new_one() {
-    let server = server().await;
-    let id = "0af7651916cd43dd8448eb211c80319c";
-    let parent = format!("00-{id}-b7ad6b7169203331-01");
-    let brought = get(server.addr, "/healthz", &[("traceparent", &parent)])
-        .await
-        .unwrap();
-    assert_eq!(brought.header("x-request-id"), Some(id));
-    let drawn = get(server.addr, "/healthz?trace=canary", &[])
-        .await
-        .unwrap();
-    let drawn = drawn.header("x-request-id").unwrap().to_owned();
-    assert_eq!(drawn.len(), 32);
-    // The access log is written before the answer: it has the ids, and no query.
-    let log = tests::log::captured();
-    for id in [id, &drawn] {
-        let line = log
-            .lines()
-            .find(|line| line.contains(id) && line.contains("answered"))
-            .unwrap();
-        assert!(
-            line.contains("/healthz") && !line.contains("canary"),
-            "{line}"
-        );
-    }
 }
