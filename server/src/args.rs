@@ -146,8 +146,8 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// `Remote` for an address that is not loopback without `--allow-remote`, `HalfTls` for one file
-    /// of two.
+    /// `Remote` for an address that is not loopback without `--allow-remote`, `HalfTls` for one
+    /// file of two.
     pub fn check(&self) -> Result<(), ArgsError> {
         let missing = match (&self.serving.tls_cert, &self.serving.tls_key) {
             (Some(_), None) => return Err(ArgsError::HalfTls { missing: "tls-key" }),
@@ -241,7 +241,8 @@ mod tests {
             .unwrap();
     }
 
-    /// Breaks when a daemon with TLS is told that it needs TLS, or metrics leave the machine unasked.
+    /// Breaks when a daemon with TLS is told that it needs TLS, or metrics leave the machine
+    /// unasked.
     #[test]
     fn what_is_still_missing_for_other_machines_is_said() {
         let tls = ["--listen", "0.0.0.0:1", "--tls-cert", "c", "--tls-key", "k"];

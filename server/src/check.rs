@@ -1,4 +1,4 @@
-//! `--check-config`: reads what the daemon would read, writes nothing, and says what it would serve.
+//! `--check-config`: reads what the daemon would read, writes nothing, says what it would serve.
 //!
 //! It does not open the data directory, which a running daemon holds, nor bind addresses, which are
 //! taken then.
@@ -82,7 +82,7 @@ pub fn check(args: &Args) -> Result<String, CheckError> {
     Ok(describe(args, &model, tls.is_some()))
 }
 
-/// Reads the header only, and holds it against the file's length: the tensors may be many gigabytes.
+/// Reads the header only, and holds it against the file's length: tensors may be many gigabytes.
 fn check_weights(path: &Path) -> Result<(), CheckError> {
     let weights = || CheckError::Weights {
         path: path.to_owned(),

@@ -308,8 +308,8 @@ mod tests {
     fn an_error_names_file_key_and_what_is_expected() {
         for (text, key, expected) in [
             (
-                "model = 'm'\nsesions_max = 3",
-                "sesions_max",
+                "model = 'm'\nsession_max = 3",
+                "session_max",
                 "sessions_max",
             ),
             (

@@ -3,7 +3,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`args`], [`config`], [`check`] | the command line, where settings come from, whether they fit |
+//! | [`args`], [`config`], [`check`] | the settings, where they come from, whether they fit |
 //! | [`catalogue`] | the model, its cuts and the files that a client needs |
 //! | [`listener`] | accepted connections: TLS, bounds |
 //! | [`routes`] | HTTP: catalogue, artifacts, page, health, the door of the WebSocket |

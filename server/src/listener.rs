@@ -1,14 +1,13 @@
 //! Accepts connections: a bounded number, each with TLS if there is a certificate, none idle for
 //! ever.
 //!
-//! A handshake is taken by a task of its own, so that a slow one holds nobody up. A connection above
-//! the bound is told 503 in the clear; under TLS it is closed, since nobody can be told anything
-//! before a handshake.
+//! A handshake is taken by a task of its own, so that a slow one holds nobody up. A connection
+//! above the bound is told 503 in the clear; under TLS it is closed, since nobody can be told
+//! anything before a handshake.
 
 mod io;
 pub mod tls;
 
-use std::future::Future;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ const HANDSHAKES_MAX: usize = 128;
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Refused connections that are still being told so.
-const REFUSALS_MAX: usize = 64;
+const TOLD_MAX: usize = 64;
 
 /// For a refused client to take its answer.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -92,7 +91,7 @@ impl Door {
     fn refuse(&mut self, socket: TcpStream) {
         CONNECTIONS_REFUSED.count(Turned::ConnectionsFull);
         while self.refusals.try_join_next().is_some() {}
-        if self.tls.is_none() && self.refusals.len() < REFUSALS_MAX {
+        if self.tls.is_none() && self.refusals.len() < TOLD_MAX {
             self.refusals.spawn(tell(socket));
         }
     }
@@ -102,28 +101,26 @@ impl axum::serve::Listener for Door {
     type Io = Io;
     type Addr = SocketAddr;
 
-    fn accept(&mut self) -> impl Future<Output = (Self::Io, Self::Addr)> + Send {
-        async move {
-            loop {
-                tokio::select! {
-                    accepted = self.listener.accept() => match accepted {
-                        Ok((socket, address)) => {
-                            if let Some(taken) = self.take(socket, address) {
-                                return taken;
-                            }
+    async fn accept(&mut self) -> (Io, SocketAddr) {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((socket, address)) => {
+                        if let Some(taken) = self.take(socket, address) {
+                            return taken;
                         }
-                        // A client that left between two packets is not our failure.
-                        Err(error) if is_of_the_client(&error) => {}
-                        Err(error) => {
-                            tracing::error!(%error, "no connection can be accepted");
-                            sleep(PAUSE).await;
-                        }
-                    },
-                    Some(done) = self.handshakes.join_next() => match done {
-                        Ok(Some(taken)) => return taken,
-                        _ => CONNECTIONS_REFUSED.count(Turned::Handshake),
-                    },
-                }
+                    }
+                    // A client that left between two packets is not our failure.
+                    Err(error) if is_of_the_client(&error) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "no connection can be accepted");
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(taken)) => return taken,
+                    _ => CONNECTIONS_REFUSED.count(Turned::Handshake),
+                },
             }
         }
     }

@@ -13,7 +13,8 @@ pub enum Stage {
     Testing,
     /// A step of the trainer came out finite.
     Ready,
-    /// The trainer's self-test failed: the device or the weights are not what they should be.
+    /// The trainer's self-test failed, or its thread ended: device or weights are not what they
+    /// should be.
     Failed,
     /// The daemon stops.
     Stopping,
@@ -25,7 +26,7 @@ impl Stage {
         match self {
             Self::Testing => "the trainer's self-test goes on\n",
             Self::Ready => "ready\n",
-            Self::Failed => "the trainer's self-test failed; the log says why\n",
+            Self::Failed => "the trainer failed; the log says why\n",
             Self::Stopping => "stopping\n",
         }
     }
@@ -51,6 +52,13 @@ impl Readiness {
         found.unwrap_or(Stage::Stopping)
     }
 
+    /// Enters `Failed` when the returned value is dropped: held by the trainer's thread, so that a
+    /// thread that ends in a panic is noticed from outside.
+    #[must_use]
+    pub fn fails_with_its_holder(&self) -> Holder {
+        Holder(self.clone())
+    }
+
     /// Enters the next stage; nothing comes after `Stopping`.
     pub fn enter(&self, stage: Stage) {
         let next = |now| (now != Stage::Stopping as u8).then_some(stage as u8);
@@ -62,6 +70,16 @@ impl Readiness {
         {
             READY.set(if stage == Stage::Ready { 1.0 } else { 0.0 });
         }
+    }
+}
+
+/// Whoever must live for the daemon to be ready.
+#[derive(Debug)]
+pub struct Holder(Readiness);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.enter(Stage::Failed);
     }
 }
 
@@ -80,5 +98,19 @@ mod tests {
         readiness.enter(Stage::Stopping);
         trainer.enter(Stage::Ready);
         assert_eq!(readiness.stage(), Stage::Stopping);
+    }
+
+    /// Breaks when a trainer that is gone still counts as ready.
+    #[test]
+    fn a_thread_that_panics_is_noticed() {
+        let readiness = Readiness::default();
+        let trainer = readiness.clone();
+        let thread = std::thread::spawn(move || {
+            let _holder = trainer.fails_with_its_holder();
+            trainer.enter(Stage::Ready);
+            panic!("as a lost device does");
+        });
+        assert!(thread.join().is_err());
+        assert_eq!(readiness.stage(), Stage::Failed);
     }
 }

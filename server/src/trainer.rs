@@ -280,6 +280,7 @@ impl TrainerHandle {
         std::thread::Builder::new()
             .name("trainer".to_owned())
             .spawn(move || {
+                let _holder = tested.fails_with_its_holder();
                 worker.test(&tested);
                 worker.run(&inbox);
             })?;

@@ -90,12 +90,12 @@ fn a_switch_of_the_file_can_be_turned_off_in_the_environment() {
 #[test]
 fn a_wrong_configuration_exits_1_and_names_file_and_key() {
     let model = model();
-    let file = config(&model, "sesions_max = 3\n");
+    let file = config(&model, "session_max = 3\n");
     let output = check(&file, &[], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    for part in [file.to_str().unwrap(), "sesions_max", "sessions_max"] {
+    for part in [file.to_str().unwrap(), "session_max", "sessions_max"] {
         assert!(errors.contains(part), "{errors}");
     }
 }

@@ -183,8 +183,8 @@ impl TestServer {
     }
 }
 
-/// A `Hello` for cut 1 in f32 that a server with this catalogue accepts: labels travel, the bottom is
-/// frozen.
+/// A `Hello` for cut 1 in f32 that a server with this catalogue accepts: labels travel, the bottom
+/// is frozen.
 ///
 /// # Errors
 ///

@@ -64,7 +64,8 @@ pub fn session_url(server: &str) -> String {
 
 /// What a connection is called in the server's log, so that one who runs the server finds it there.
 ///
-/// Drawn anew for each connection and derived from nothing: it says no more than the connection does.
+/// Drawn anew for each connection and derived from nothing: it says no more than the connection
+/// does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
 
