@@ -1,9 +1,14 @@
-//! The command line of `cutlayer-server`. Every flag is also an environment variable.
+//! The command line of `cutlayer-server`. Every flag is also an environment variable, and a key of
+//! the file that `config` reads.
+
+pub mod serving;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+
+pub use serving::{ServingArgs, TlsFiles};
 
 use crate::auth::Login;
 use crate::quota::QuotaLimits;
@@ -24,6 +29,7 @@ pub enum DeviceChoice {
 /// Keeps the top of a language model and fine-tunes it on activations that clients send.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cutlayer-server", version, about)]
+#[command(after_help = "cutlayer-server token --help: who may use the daemon")]
 pub struct Args {
     /// Hugging Face directory: config.json, model.safetensors, tokenizer.json.
     #[arg(long, env = "CUTLAYER_MODEL", value_name = "DIR")]
@@ -43,7 +49,7 @@ pub struct Args {
     pub listen: SocketAddr,
 
     /// Allow an address that other machines can reach, and other names than localhost. Everyone then
-    /// needs a token: cutlayer-server token create.
+    /// needs a token (cutlayer-server token create); have TLS, here or in a proxy.
     #[arg(long, env = "CUTLAYER_ALLOW_REMOTE")]
     pub allow_remote: bool,
 
@@ -103,6 +109,18 @@ pub struct Args {
         default_value = "info"
     )]
     pub log: String,
+
+    /// How the daemon meets the network.
+    #[command(flatten)]
+    pub serving: ServingArgs,
+
+    /// A TOML file of settings; command line and environment go before it.
+    #[arg(long, env = "CUTLAYER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Read everything, say what would be served, and end.
+    #[arg(long, env = "CUTLAYER_CHECK_CONFIG")]
+    pub check_config: bool,
 }
 
 /// What one tenant may have.
@@ -144,24 +162,54 @@ pub struct QuotaArgs {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgsError {
     /// The address is reachable from other machines and that was not asked for.
-    #[error("{listen} can be reached from other machines; say --allow-remote if that is meant")]
+    #[error("{address} can be reached from other machines; {missing}")]
     Remote {
         /// The address.
-        listen: SocketAddr,
+        address: SocketAddr,
+        /// What would have to be said or set up.
+        missing: &'static str,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("--tls-cert and --tls-key belong together; --{missing} is missing")]
+    HalfTls {
+        /// The flag.
+        missing: &'static str,
     },
 }
+
+const NO_TLS: &str = "traffic would not be encrypted: set --tls-cert and --tls-key or put a proxy \
+    with TLS in front, and say --allow-remote if that is meant";
+const NO_LOGIN: &str = "traffic would be encrypted, but who reaches it may use it unless tokens \
+    are required: say --allow-remote if that is meant";
+const METRICS: &str = "metrics are served in the clear to whoever asks: use an address of a \
+    private network, and say --allow-remote if that is meant";
 
 impl Args {
     /// Holds the arguments against each other.
     ///
     /// # Errors
     ///
-    /// `Remote` for an address that is not loopback without `--allow-remote`.
+    /// `Remote` for an address that is not loopback without `--allow-remote`, `HalfTls` for one
+    /// file of two.
     pub fn check(&self) -> Result<(), ArgsError> {
-        if !self.listen.ip().is_loopback() && !self.allow_remote {
-            return Err(ArgsError::Remote {
-                listen: self.listen,
-            });
+        let missing = match (&self.serving.tls_cert, &self.serving.tls_key) {
+            (Some(_), None) => return Err(ArgsError::HalfTls { missing: "tls-key" }),
+            (None, Some(_)) => {
+                return Err(ArgsError::HalfTls {
+                    missing: "tls-cert",
+                });
+            }
+            (Some(_), Some(_)) => NO_LOGIN,
+            (None, None) => NO_TLS,
+        };
+        let metrics = self
+            .serving
+            .metrics_listen
+            .map(|address| (address, METRICS));
+        for (address, missing) in [(self.listen, missing)].into_iter().chain(metrics) {
+            if !address.ip().is_loopback() && !self.allow_remote {
+                return Err(ArgsError::Remote { address, missing });
+            }
         }
         Ok(())
     }
@@ -278,10 +326,43 @@ mod tests {
         parse(&[]).unwrap().check().unwrap();
         parse(&["--listen", "[::1]:0"]).unwrap().check().unwrap();
         let args = parse(&["--listen", "0.0.0.0:8420"]).unwrap();
-        assert!(matches!(args.check(), Err(ArgsError::Remote { .. })));
+        assert!(matches!(
+            args.check(),
+            Err(ArgsError::Remote {
+                missing: NO_TLS,
+                ..
+            })
+        ));
         parse(&["--listen", "0.0.0.0:8420", "--allow-remote"])
             .unwrap()
             .check()
             .unwrap();
+    }
+
+    /// Breaks when a daemon with TLS is told that it needs TLS, or metrics leave the machine
+    /// unasked.
+    #[test]
+    fn what_is_still_missing_for_other_machines_is_said() {
+        let tls = ["--listen", "0.0.0.0:1", "--tls-cert", "c", "--tls-key", "k"];
+        let missing = |args: Args| match args.check() {
+            Err(ArgsError::Remote { missing, .. }) => missing,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missing(parse(&tls).unwrap()), NO_LOGIN);
+        let metrics = parse(&["--metrics-listen", "0.0.0.0:9"]).unwrap();
+        assert_eq!(missing(metrics), METRICS);
+        parse(&["--metrics-listen", "127.0.0.1:9"])
+            .unwrap()
+            .check()
+            .unwrap();
+    }
+
+    #[test]
+    fn one_file_of_tls_is_not_enough() {
+        for (flag, missing) in [("--tls-cert", "tls-key"), ("--tls-key", "tls-cert")] {
+            let args = parse(&[flag, "f"]).unwrap();
+            assert_eq!(args.check(), Err(ArgsError::HalfTls { missing }));
+            assert_eq!(args.serving.tls_files(), None);
+        }
     }
 }

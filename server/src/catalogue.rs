@@ -141,16 +141,18 @@ impl Catalogue {
         artifacts_dir: &Path,
         limits: Limits,
     ) -> Result<Self, CatalogueError> {
-        let model_id = model_id(model_dir)?;
-        let config_bytes = read(&model_dir.join("config.json"))?;
-        let tokenizer_bytes = read_tokenizer(&model_dir.join("tokenizer.json"))?;
+        let ModelFiles {
+            model_id,
+            config,
+            cuts,
+            config_bytes,
+            tokenizer_bytes,
+        } = ModelFiles::read(model_dir, cuts)?;
         let model = read(&model_dir.join("model.safetensors"))?;
         let invalid = |source| CatalogueError::Model {
             path: model_dir.to_owned(),
             source,
         };
-        let config = ModelConfig::from_json(&config_bytes).map_err(invalid)?;
-        let cuts = offered_cuts(cuts, config.n_layers)?;
 
         let shelf = files::Shelf::open(artifacts_dir, &sha256(&model), &sha256(&config_bytes))?;
         let mut artifacts = BTreeMap::new();
@@ -207,6 +209,45 @@ impl Catalogue {
             device: device.to_owned(),
             trains_dense,
         }
+    }
+}
+
+/// A model directory, all but its weights.
+#[derive(Debug)]
+pub struct ModelFiles {
+    /// The model's name.
+    pub model_id: String,
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// The cuts to offer.
+    pub cuts: Vec<u32>,
+    config_bytes: Vec<u8>,
+    tokenizer_bytes: Vec<u8>,
+}
+
+impl ModelFiles {
+    /// Reads what `Catalogue::load` reads first, and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or is not what it should be, or a cut does not exist.
+    pub fn read(model_dir: &Path, cuts: &[u32]) -> Result<Self, CatalogueError> {
+        let model_id = model_id(model_dir)?;
+        let config_bytes = read(&model_dir.join("config.json"))?;
+        let tokenizer_bytes = read_tokenizer(&model_dir.join("tokenizer.json"))?;
+        let config =
+            ModelConfig::from_json(&config_bytes).map_err(|source| CatalogueError::Model {
+                path: model_dir.to_owned(),
+                source,
+            })?;
+        let cuts = offered_cuts(cuts, config.n_layers)?;
+        Ok(Self {
+            model_id,
+            config,
+            cuts,
+            config_bytes,
+            tokenizer_bytes,
+        })
     }
 }
 

@@ -36,6 +36,9 @@ use crate::error::Fault;
 use crate::quota::SessionShare;
 use crate::routes::State;
 use crate::session::{Effect, Session};
+use crate::telemetry::metrics::{
+    CLIENT_WAIT, FRAMES_RECEIVED, RECEIVED_BYTES, REFUSALS, SESSIONS_OPEN, SESSIONS_OPENED,
+};
 use crate::trainer::TrainerEvent;
 use work::{Outcome, Work};
 use writer::{Outgoing, Writer};
@@ -72,6 +75,8 @@ pub async fn run(socket: WebSocket, state: Arc<State>, principal: Principal, sha
         asked: now,
         state,
     };
+    SESSIONS_OPENED.add(1);
+    let _counted = SESSIONS_OPEN.hold();
     tracing::info!("a session opened");
     // Boxed: the loop's state is large, and every upgrade would carry it.
     let ending = Box::pin(connection.serve(&mut incoming)).await;
@@ -85,6 +90,7 @@ pub async fn turn_away(socket: WebSocket, state: &State) {
     let writer = Writer::spawn(sink, timeouts.write);
     let sessions_max = state.app.sessions_max;
     let refused = Fault::SessionsTaken { sessions_max }.refuse(None);
+    REFUSALS.count(refused.code);
     if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused), &[]) {
         writer
             .send(Message::Binary(frame.into()), timeouts.close)
@@ -122,7 +128,7 @@ impl Connection {
             let (deadline, overdue) = self.deadline();
             let ending = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => Some(Ending::Close(CLOSE_RESTART, "the server stops")),
+                () = shutdown.cancelled() => Some(self.stopped()),
                 permit = queue.reserve(), if !self.outgoing.is_empty() => match permit {
                     Ok(permit) => self.unload(permit),
                     Err(_) => Some(Ending::Lost),
@@ -144,6 +150,16 @@ impl Connection {
                 return ending;
             }
         }
+    }
+
+    /// How the connection ends when the daemon stops: a session that had not begun is told to try
+    /// again, a running one that it was cut.
+    fn stopped(&self) -> Ending {
+        let code = match self.session.phase() {
+            Phase::Handshake => CLOSE_TRY_LATER,
+            _ => CLOSE_RESTART,
+        };
+        Ending::Close(code, "the server stops")
     }
 
     /// When the client has been too slow, and how the connection ends then.
@@ -186,6 +202,8 @@ impl Connection {
             Some(Err(_)) => return Some(Ending::Lost),
         };
         self.used = self.heard;
+        FRAMES_RECEIVED.add(1);
+        RECEIVED_BYTES.add(frame.len() as u64);
         match decode_client(&frame, &self.state.offer.limits) {
             Ok(message) => {
                 let effects = self.session.handle(message);
@@ -247,6 +265,7 @@ impl Connection {
                     Vec::new()
                 }
                 Effect::Answer { message, payload } => {
+                    CLIENT_WAIT.record_time(self.asked.elapsed());
                     let answered = self.work.answer(message, frame.slice_ref(payload)).await;
                     self.steered(answered)
                 }
@@ -310,6 +329,9 @@ impl Connection {
     fn send(&mut self, message: &ServerMessage, payload: &[u8]) -> Option<Ending> {
         if self.outgoing.is_behind() && matches!(message, ServerMessage::Step(_)) {
             return None;
+        }
+        if let ServerMessage::Refused(refused) = message {
+            REFUSALS.count(refused.code);
         }
         match encode_server(self.sequence, message, payload) {
             Ok(frame) => {

@@ -43,6 +43,9 @@ pub struct Timeouts {
     pub shutdown: Duration,
 }
 
+/// What a client that is refused for want of room is told to wait, in the header `Retry-After`.
+pub const RETRY_AFTER_SECS: &str = "5";
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

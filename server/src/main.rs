@@ -2,16 +2,21 @@
 //! to stop.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use server::args::Args;
 use server::catalogue::Catalogue;
+use server::config::{self, ConfigError};
 use server::limits::Timeouts;
+use server::listener::tls::Tls;
 use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
+use server::telemetry::exporter;
 use server::token_command::Invocation;
 use server::trainer::TrainerHandle;
-use server::{App, Hosts, serve, shutdown, telemetry};
+use server::{App, Hosts, check, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
 use tokio::net::TcpListener;
 
@@ -22,21 +27,37 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let args = match Invocation::try_parse_from(std::env::args_os()) {
+    let args = match Invocation::read(std::env::args_os()) {
         Ok(Invocation::Serve(args)) => args,
         Ok(Invocation::Token(args)) => return Ok(args.run(&mut io::stdout(), UnixMillis::now())?),
-        Err(error) => error.exit(),
+        Err(ConfigError::CommandLine(error)) => error.exit(),
+        Err(error) => return Err(error.into()),
     };
+    if args.check_config {
+        io::stdout().write_all(check::check(&args)?.as_bytes())?;
+        return Ok(());
+    }
     args.check()?;
     telemetry::init(args.log_format(), &args.log, io::stderr)?;
+    let tls = args.serving.tls_files().map(Tls::load).transpose()?;
+    let tls = tls.map(Arc::new);
     let shutdown = shutdown::on_signal().context("signal handlers cannot be installed")?;
+    if let Some(tls) = &tls {
+        tls.reload_on_hangup()
+            .context("signal handlers cannot be installed")?;
+    }
     // Bound first: whoever waits for the address finds it taken at once, not after the model is
     // loaded.
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
-    let app = tokio::task::spawn_blocking(move || load(&args)).await??;
+    if let Some(address) = args.serving.metrics_listen {
+        serve_metrics(bind(address).await?, &args)?;
+    }
+    if !address.ip().is_loopback() && tls.is_none() {
+        tracing::warn!(%address, "other machines can connect without TLS; have a proxy in front");
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let app = tokio::task::spawn_blocking(move || load(&args, tls)).await??;
     tracing::info!(
         %address,
         model = app.catalogue.model_id(),
@@ -45,13 +66,31 @@ async fn main() -> anyhow::Result<()> {
     );
     // The one line on standard output: where the page is, for people and for scripts that asked for
     // port 0.
-    writeln!(io::stdout(), "http://{address}/")?;
+    writeln!(io::stdout(), "{scheme}://{address}/")?;
     serve(listener, app, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn load(args: &Args) -> anyhow::Result<App> {
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves metrics as long as the process lives, while the daemon stops too.
+fn serve_metrics(listener: TcpListener, args: &Args) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let served = exporter::serve(listener, exporter::install()?, args.data.clone());
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    });
+    tracing::info!(%address, "metrics");
+    Ok(())
+}
+
+fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
     let data = DataDirectory::open(&args.data)?;
     let state = StateHandle::new(SqliteState::open(&path_in(&args.data))?);
     let catalogue = Catalogue::load(
@@ -66,6 +105,7 @@ fn load(args: &Args) -> anyhow::Result<App> {
     } else {
         Hosts::Loopback
     };
+    let serving = &args.serving;
     Ok(App {
         catalogue,
         trainer,
@@ -75,7 +115,13 @@ fn load(args: &Args) -> anyhow::Result<App> {
         quotas: args.quotas(),
         page: args.page.clone(),
         hosts,
+        origins: serving.into(),
+        tls,
+        connections_max: usize::from(serving.connections_max),
         sessions_max: usize::from(args.sessions_max),
-        timeouts: Timeouts::default(),
+        timeouts: Timeouts {
+            shutdown: Duration::from_secs(u64::from(serving.shutdown_seconds)),
+            ..Timeouts::default()
+        },
     })
 }

@@ -7,7 +7,9 @@ mod access;
 mod adapters;
 mod artifacts;
 mod headers;
+mod health;
 mod jobs;
+mod log;
 mod openapi;
 mod paging;
 mod principal;
@@ -18,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::extract::Request;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
@@ -32,17 +33,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
-use tower_http::trace::TraceLayer;
-use tracing::Span;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
 use crate::jobs::control::{JobControl, LiveRuns};
 use crate::jobs::end_interrupted;
+use crate::limits::RETRY_AFTER_SECS;
 use crate::quota::Quotas;
 use crate::session::Offer;
 use crate::state::{StateError, UnixMillis};
+use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
+use crate::telemetry::request_id::RequestId;
 use crate::trainer::JobId;
 use refusal::ApiError;
 
@@ -131,7 +134,8 @@ pub fn router(state: Arc<State>) -> Router {
     let model = Router::new()
         .route("/v1/artifacts/{name}", get(artifacts::bottom))
         .merge(compressed)
-        .layer(from_fn_with_state(state.clone(), principal::let_in));
+        .layer(from_fn_with_state(state.clone(), principal::let_in))
+        .layer(from_fn_with_state(state.clone(), access::cors));
     let jobs = Router::new()
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
@@ -143,7 +147,8 @@ pub fn router(state: Arc<State>) -> Router {
         .layer(from_fn(access::own_origin))
         .layer(map_response(headers::keep_out_of_caches));
     let router = Router::new()
-        .route("/healthz", get(healthz))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
         .route("/v1/openapi.json", get(openapi::description))
         .route("/v1/session", any(session))
         .merge(jobs)
@@ -164,17 +169,8 @@ pub fn router(state: Arc<State>) -> Router {
     router
         .layer(from_fn_with_state(state.clone(), access::host))
         .layer(map_response(headers::secure))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(from_fn(log::access))
         .with_state(state)
-}
-
-/// Names a request in the log by method and path; a query is the client's business.
-fn span(request: &Request) -> Span {
-    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
-}
-
-async fn healthz() -> &'static str {
-    "ok\n"
 }
 
 async fn no_page() -> (StatusCode, &'static str) {
@@ -216,20 +212,26 @@ async fn catalogue(state: Shared) -> Response {
 )]
 async fn session(
     extract::State(state): Shared,
+    extract::Extension(request_id): extract::Extension<RequestId>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+        Err(rejection) => {
+            CONNECTIONS_REFUSED.count(Turned::Protocol);
+            return rejection.into_response();
+        }
     };
-    if !access::origin_is_ours(&headers) {
-        let why =
-            "sessions are opened by this server's own page, or by clients without an Origin\n";
+    if !access::origin_is_allowed(&headers, &state.app.origins) {
+        CONNECTIONS_REFUSED.count(Turned::Origin);
+        let why = "sessions are opened by this server's own page, by pages of origins that it \
+            allows, or by clients without an Origin\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
     let upgrade = upgrade.protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
+        CONNECTIONS_REFUSED.count(Turned::Protocol);
         let why = format!("the WebSocket subprotocol must be {SUBPROTOCOL}\n");
         return (StatusCode::BAD_REQUEST, why).into_response();
     }
@@ -238,9 +240,11 @@ async fn session(
         Err(refusal) => return refusal.into_response(),
     };
     if state.shutdown.is_cancelled() {
+        CONNECTIONS_REFUSED.count(Turned::Stopping);
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            [(header::RETRY_AFTER, "5")],
+            [(header::RETRY_AFTER, RETRY_AFTER_SECS)],
+            "the server stops\n",
         )
             .into_response();
     }
@@ -251,15 +255,19 @@ async fn session(
     // Taken before the answer: the daemon must not end between the answer and the session's first
     // line.
     let tracked = state.tracker.token();
+    let span = tracing::info_span!(parent: None, "session", %request_id);
     let Ok(slot) = state.slots.clone().try_acquire_owned() else {
         return upgrade.on_upgrade(move |socket| async move {
-            connection::turn_away(socket, &state).await;
+            CONNECTIONS_REFUSED.count(Turned::SessionsFull);
+            connection::turn_away(socket, &state).instrument(span).await;
             drop(tracked);
         });
     };
     match state.quotas.open_session(principal.tenant) {
         Ok(share) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state, principal, share).await;
+            connection::run(socket, state, principal, share)
+                .instrument(span)
+                .await;
             drop((slot, tracked));
         }),
         Err(error) => ApiError::from(error).into_response(),

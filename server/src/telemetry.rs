@@ -1,8 +1,12 @@
-//! The daemon's log.
+//! The daemon's log, its metrics, and the id that connects the lines of one request.
 //!
 //! Events hold names, numbers, durations and codes. Records of the `log` crate are not bridged: the
 //! WebSocket library writes whole frames there at its finest levels, and no level may put a
 //! client's bytes into a log.
+
+pub mod exporter;
+pub mod metrics;
+pub mod request_id;
 
 use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing_subscriber::EnvFilter;
@@ -26,6 +30,16 @@ pub enum TelemetryError {
     /// Another subscriber is there.
     #[error("the log was set up before")]
     Twice(#[from] SetGlobalDefaultError),
+}
+
+/// Whether a filter can be read.
+///
+/// # Errors
+///
+/// For one that cannot.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    EnvFilter::try_new(filter)?;
+    Ok(())
 }
 
 /// Sets the process's log up; once.

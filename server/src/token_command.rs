@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use rand::rngs::{SysError, SysRng};
 
 use crate::args::Args;
 use crate::auth::{Scope, Scopes, Token};
+use crate::config::{self, ConfigError};
 use crate::state::{
     SqliteState, StateError, StateStore, TenantName, TokenKey, TokenRecord, UnixMillis, path_in,
 };
@@ -24,32 +25,26 @@ pub enum Invocation {
 }
 
 impl Invocation {
-    /// Reads a command line.
+    /// Reads a command line, and for a daemon also environment and file; the first word is the
+    /// program's name.
     ///
     /// # Errors
     ///
-    /// What clap has to say, help and version among it.
-    pub fn try_parse_from<I, T>(arguments: I) -> Result<Self, clap::Error>
-    where
-        I: IntoIterator<Item = T>,
-        T: Into<OsString> + Clone,
-    {
-        let mut command = Args::command()
-            .subcommand(TokenArgs::command())
-            // `--model` is needed to serve, and for nothing else.
-            .subcommand_negates_reqs(true);
-        let matches = command.try_get_matches_from_mut(arguments)?;
-        let read = |matches: &ArgMatches| match matches.subcommand() {
-            Some((_, matches)) => TokenArgs::from_arg_matches(matches).map(Self::Token),
-            None => Args::from_arg_matches(matches).map(|args| Self::Serve(Box::new(args))),
-        };
-        read(&matches).map_err(|error| error.format(&mut command))
+    /// When one of them cannot be read, or they lack something; help and version are errors of
+    /// clap's.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
+        let words: Vec<OsString> = words.into_iter().collect();
+        if words.get(1).is_some_and(|word| word == "token") {
+            let args = TokenArgs::try_parse_from(&words[1..])?;
+            return Ok(Self::Token(args));
+        }
+        Ok(Self::Serve(Box::new(config::read(words)?)))
     }
 }
 
 /// Creates, lists, revokes and rotates the tokens of a data directory.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "token")]
+#[command(name = "cutlayer-server token")]
 pub struct TokenArgs {
     /// What to do.
     #[command(subcommand)]
@@ -233,10 +228,13 @@ fn days_between(from: UnixMillis, to: UnixMillis) -> i64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Invocation, clap::Error> {
-        Invocation::try_parse_from([&["cutlayer-server"], arguments].concat())
+    fn parse(arguments: &[&str]) -> Result<Invocation, ConfigError> {
+        let words = ["cutlayer-server"].iter().chain(arguments);
+        Invocation::read(words.map(OsString::from))
     }
 
     fn run(data: &Path, arguments: &[&str], now: UnixMillis) -> Result<String, TokenCommandError> {
@@ -258,9 +256,7 @@ mod tests {
         };
         assert_eq!(args.model, PathBuf::from("m"));
         assert_eq!(args.cuts, [0, 1]);
-        Args::command()
-            .subcommand(TokenArgs::command())
-            .debug_assert();
+        TokenArgs::command().debug_assert();
     }
 
     #[test]

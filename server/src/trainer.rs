@@ -10,6 +10,7 @@
 //! | [`device`] | which device computes |
 //! | [`run`] | one fine-tuning run, alone or step by step with its client |
 //! | [`step`] | the mathematics of a step; the optimizer is `shared::adapter`'s |
+//! | `self_test` | a step before the first client |
 //! | `worker` | the thread's loop |
 //!
 //! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
@@ -18,12 +19,14 @@
 pub mod checkpoint;
 pub mod device;
 pub mod run;
+mod self_test;
 pub mod step;
 mod worker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc as sync_mpsc};
+use std::time::Instant;
 
 use shared::adapter::AdapterError;
 use shared::model::ModelError;
@@ -34,9 +37,12 @@ use shared::protocol::message::{
 };
 use shared::protocol::tensor::ActivationDtype;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::args::DeviceChoice;
+use crate::readiness::Readiness;
 use crate::store::ActivationStore;
+use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
 
 /// Names one session's run at the trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -224,7 +230,14 @@ pub enum TrainerError {
 /// What the thread is asked to do.
 #[derive(Debug)]
 enum Command {
-    Start(JobId, Box<JobSpec>, mpsc::Sender<TrainerEvent>, Reply<()>),
+    /// With the session's span, so that the run's lines in the log carry its id.
+    Start(
+        JobId,
+        Box<JobSpec>,
+        mpsc::Sender<TrainerEvent>,
+        Span,
+        Reply<()>,
+    ),
     Pause(JobId, Reply<()>),
     Resume(JobId, Reply<()>),
     Cancel(JobId, Reply<()>),
@@ -241,6 +254,7 @@ pub struct TrainerHandle {
     commands: sync_mpsc::Sender<Command>,
     device_name: Arc<str>,
     trains_dense: bool,
+    readiness: Readiness,
 }
 
 impl TrainerHandle {
@@ -263,14 +277,26 @@ impl TrainerHandle {
         let worker = worker::Worker::load(model_dir, device.device, export_dir, seed)?;
         let trains_dense = worker.trains_dense();
         let (commands, inbox) = sync_mpsc::channel();
+        let readiness = Readiness::default();
+        let tested = readiness.clone();
         std::thread::Builder::new()
             .name("trainer".to_owned())
-            .spawn(move || worker.run(&inbox))?;
+            .spawn(move || {
+                let _holder = tested.fails_with_its_holder();
+                worker.test(&tested);
+                worker.run(&inbox);
+            })?;
         Ok(Self {
             commands,
             device_name: device.name.into(),
             trains_dense,
+            readiness,
         })
+    }
+
+    /// Whether the trainer's self-test has passed.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Whether the dense layer of the task head is trained.
@@ -294,7 +320,8 @@ impl TrainerHandle {
         spec: JobSpec,
         events: mpsc::Sender<TrainerEvent>,
     ) -> Result<(), TrainerError> {
-        self.ask(|reply| Command::Start(job, Box::new(spec), events, reply))
+        let span = Span::current();
+        self.ask(|reply| Command::Start(job, Box::new(spec), events, span, reply))
             .await
     }
 
@@ -350,15 +377,20 @@ impl TrainerHandle {
 
     /// Forgets a run and its adapter.
     pub fn forget(&self, job: JobId) {
+        COMMANDS_WAITING.up();
         // A thread that has ended has forgotten everything.
         let _ = self.commands.send(Command::Forget(job));
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TrainerError> {
         let (reply, answer) = oneshot::channel();
+        let asked = Instant::now();
+        COMMANDS_WAITING.up();
         self.commands
             .send(command(reply))
             .map_err(|_| TrainerError::Gone)?;
-        answer.await.map_err(|_| TrainerError::Gone)?
+        let answer = answer.await.map_err(|_| TrainerError::Gone)?;
+        TRAINER_WAIT.record_time(asked.elapsed());
+        answer
     }
 }

@@ -43,7 +43,7 @@ pub async fn get(
     send(server, "GET", path, headers).await
 }
 
-/// Sends a request without a body by any method.
+/// Sends a request without a body by any method, as `get` does.
 ///
 /// # Errors
 ///

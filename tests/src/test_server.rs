@@ -12,11 +12,12 @@ use server::args::DeviceChoice;
 use server::auth::Login;
 use server::catalogue::Catalogue;
 use server::limits::Timeouts;
+use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
 use server::store::DataDirectory;
 use server::trainer::TrainerHandle;
-use server::{App, Hosts, serve};
+use server::{App, Hosts, Origins, serve};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     AdapterSettings, AdapterTarget, BottomTraining, Hello, LabelPlace, PROTOCOL_VERSION,
@@ -33,6 +34,12 @@ use crate::{http, log};
 pub struct Options {
     /// Sessions at the same time.
     pub sessions_max: usize,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// Which other pages are let in.
+    pub origins: Origins,
+    /// What connections are encrypted with.
+    pub tls: Option<Arc<Tls>>,
     /// What sessions may ask for.
     pub limits: Limits,
     /// How long to wait for what.
@@ -61,6 +68,9 @@ impl Default for Options {
         let limits = Limits::default();
         Self {
             sessions_max: 16,
+            connections_max: 512,
+            origins: Origins::default(),
+            tls: None,
             limits,
             timeouts,
             page: None,
@@ -124,6 +134,9 @@ impl TestServer {
             quotas: options.quotas,
             page: options.page,
             hosts: Hosts::Loopback,
+            origins: options.origins,
+            tls: options.tls,
+            connections_max: options.connections_max,
             sessions_max: options.sessions_max,
             timeouts: options.timeouts,
         };
@@ -148,6 +161,21 @@ impl TestServer {
         Ok(self.data)
     }
 
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    ///
+    /// When it does not in time.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        for _ in 0..1000 {
+            if http::get(self.addr, "/readyz", &[]).await?.status == 200 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::bail!("the daemon does not become ready")
+    }
+
     /// The catalogue, as a client sees it.
     ///
     /// # Errors
@@ -169,7 +197,7 @@ impl TestServer {
     ///
     /// When the catalogue does not offer that.
     pub async fn hello(&self) -> anyhow::Result<Hello> {
-        hello_of(&self.catalogue().await?)
+        hello(&self.catalogue().await?)
     }
 
     /// As `hello`, for somebody with a token.
@@ -179,7 +207,7 @@ impl TestServer {
     /// As for `hello`.
     pub async fn hello_as(&self, token: &str) -> anyhow::Result<Hello> {
         let bearer = format!("Bearer {token}");
-        hello_of(&self.catalogue_with(&[("Authorization", &bearer)]).await?)
+        hello(&self.catalogue_with(&[("Authorization", &bearer)]).await?)
     }
 
     /// Directories of sessions that have data on disk.
@@ -192,7 +220,13 @@ impl TestServer {
     }
 }
 
-fn hello_of(catalogue: &Value) -> anyhow::Result<Hello> {
+/// A `Hello` for cut 1 in f32 that a server with this catalogue accepts: labels travel, the bottom
+/// is frozen.
+///
+/// # Errors
+///
+/// When the catalogue does not offer that.
+pub fn hello(catalogue: &Value) -> anyhow::Result<Hello> {
     let cuts = catalogue["cuts"].as_array().context("no cuts")?;
     let cut = cuts
         .iter()

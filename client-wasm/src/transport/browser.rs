@@ -9,7 +9,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use super::{Transport, disconnected, session_url};
+use super::{TraceId, Transport, closed, disconnected, session_url};
 use crate::browser::sleep;
 use crate::error::ClientError;
 
@@ -27,6 +27,7 @@ enum Incoming {
 /// A connection to a server.
 pub struct BrowserTransport {
     socket: WebSocket,
+    trace: TraceId,
     inbox: UnboundedReceiver<Incoming>,
     // Called by the browser as long as the socket lives.
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -42,7 +43,10 @@ impl BrowserTransport {
     /// `ClientError::Disconnected` when nobody answers.
     pub async fn connect(server: &str) -> Result<Self, ClientError> {
         let refused = |_| disconnected("the browser does not allow this address");
-        let socket = WebSocket::new_with_str(&session_url(server), SUBPROTOCOL).map_err(refused)?;
+        let trace = TraceId::draw()?;
+        // A browser sets no headers of a WebSocket.
+        let url = format!("{}?trace={trace}", session_url(server));
+        let socket = WebSocket::new_with_str(&url, SUBPROTOCOL).map_err(refused)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let (sender, inbox) = unbounded();
         let (opened, open) = oneshot::channel();
@@ -67,6 +71,7 @@ impl BrowserTransport {
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         let mut transport = Self {
             socket,
+            trace,
             inbox,
             _on_message: on_message,
             _on_close: on_close,
@@ -96,7 +101,7 @@ impl Transport for BrowserTransport {
     async fn receive(&mut self) -> Result<Vec<u8>, ClientError> {
         match self.inbox.next().await {
             Some(Incoming::Frame(frame)) => Ok(frame),
-            Some(Incoming::Closed(code)) => Err(disconnected(format!("closed with code {code}"))),
+            Some(Incoming::Closed(code)) => Err(closed(code, self.trace)),
             None => Err(disconnected("closed")),
         }
     }

@@ -6,6 +6,11 @@ pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
 
+use std::fmt;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use crate::error::ClientError;
 
 /// A connection that carries whole frames in both directions.
@@ -57,6 +62,46 @@ pub fn session_url(server: &str) -> String {
     format!("{socket}{SESSION_PATH}")
 }
 
+/// What a connection is called in the server's log, so that one who runs the server finds it there.
+///
+/// Drawn anew for each connection and derived from nothing: it says no more than the connection
+/// does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(u128);
+
+impl TraceId {
+    /// Draws an id.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::NoRandomness` when the system has none.
+    pub fn draw() -> Result<Self, ClientError> {
+        let mut bytes = [0; 16];
+        SysRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(|_| ClientError::NoRandomness)?;
+        Ok(Self(u128::from_le_bytes(bytes)))
+    }
+
+    /// As the value of a `traceparent` header. Source:
+    /// <https://www.w3.org/TR/trace-context/#traceparent-header>.
+    pub fn traceparent(self) -> String {
+        // The parent must not be zero; nobody reads it.
+        format!("00-{self}-{:016x}-01", 1)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The error of a connection that the server has closed.
+fn closed(code: u16, trace: TraceId) -> ClientError {
+    disconnected(format!("closed with code {code}; request {trace}"))
+}
+
 /// The error of a connection that has ended.
 fn disconnected(reason: impl Into<String>) -> ClientError {
     ClientError::Disconnected {
@@ -66,7 +111,15 @@ fn disconnected(reason: impl Into<String>) -> ClientError {
 
 #[cfg(test)]
 mod tests {
-    use super::session_url;
+    use super::{TraceId, session_url};
+
+    #[test]
+    fn an_id_is_written_as_servers_read_it() {
+        let id = TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
+        let expected = "00-0af7651916cd43dd8448eb211c80319c-0000000000000001-01";
+        assert_eq!(id.traceparent(), expected);
+        assert_ne!(TraceId::draw().ok(), TraceId::draw().ok());
+    }
 
     #[test]
     fn the_socket_is_as_secure_as_the_page() {

@@ -10,13 +10,14 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{Transport, disconnected, session_url};
+use super::{TraceId, Transport, closed, disconnected, session_url};
 use crate::error::ClientError;
 
 /// A connection to a server.
 #[derive(Debug)]
 pub struct NativeTransport {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    trace: TraceId,
 }
 
 impl NativeTransport {
@@ -30,10 +31,12 @@ impl NativeTransport {
         let mut request = session_url(server)
             .into_client_request()
             .map_err(|e| lost(&e))?;
+        let trace = TraceId::draw()?;
+        let parent = HeaderValue::from_str(&trace.traceparent()).map_err(|e| lost(&e))?;
         let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", subprotocol);
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", subprotocol);
+        headers.insert("traceparent", parent);
         let bytes_max = Limits::default().frame_bytes_max as usize;
         let config = WebSocketConfig::default()
             .max_message_size(Some(bytes_max))
@@ -41,7 +44,7 @@ impl NativeTransport {
         let (socket, _) = connect_async_with_config(request, Some(config), true)
             .await
             .map_err(|error| lost(&error))?;
-        Ok(Self { socket })
+        Ok(Self { socket, trace })
     }
 }
 
@@ -60,7 +63,7 @@ impl Transport for NativeTransport {
                 Some(Ok(Message::Binary(frame))) => return Ok(frame.into()),
                 Some(Ok(Message::Close(frame))) => {
                     let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                    return Err(disconnected(format!("closed with code {code}")));
+                    return Err(closed(code, self.trace));
                 }
                 Some(Ok(_)) => {} // ping and pong are answered below us
                 Some(Err(error)) => return Err(disconnected(error.to_string())),

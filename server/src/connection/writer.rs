@@ -9,9 +9,10 @@ use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::limits::{OUTGOING_BYTES_MAX, OUTGOING_MESSAGES_MAX};
+use crate::telemetry::metrics::{FRAMES_SENT, FRAMES_WAITING, SENT_BYTES, WRITE};
 
 /// Frames that wait for the socket, in order, bounded in number and bytes.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ impl Outgoing {
     /// Adds a frame; `false` when the client has let too much pile up.
     #[must_use]
     pub(super) fn push(&mut self, frame: Vec<u8>) -> bool {
+        FRAMES_WAITING.up();
         self.bytes += frame.len();
         self.frames.push_back(frame);
         self.bytes <= OUTGOING_BYTES_MAX
@@ -33,6 +35,9 @@ impl Outgoing {
     pub(super) fn pop(&mut self) -> Option<Message> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.len();
+        FRAMES_WAITING.down(1);
+        FRAMES_SENT.add(1);
+        SENT_BYTES.add(frame.len() as u64);
         Some(Message::Binary(frame.into()))
     }
 
@@ -44,6 +49,12 @@ impl Outgoing {
     /// dropped.
     pub(super) fn is_behind(&self) -> bool {
         self.frames.len() >= OUTGOING_MESSAGES_MAX || self.bytes > OUTGOING_BYTES_MAX / 2
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        FRAMES_WAITING.down(self.frames.len());
     }
 }
 
@@ -62,7 +73,9 @@ impl Writer {
         let task = tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
                 let last = matches!(message, Message::Close(_));
+                let started = Instant::now();
                 let sent = timeout(deadline, sink.send(message)).await;
+                WRITE.record_time(started.elapsed());
                 if last {
                     // When the other side closed first, ours was not sent: this sends the answer.
                     let _ = timeout(deadline, sink.close()).await;

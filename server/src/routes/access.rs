@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State as Extract};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::State;
 use super::refusal::ApiError;
-use crate::app::Hosts;
+use crate::app::{Hosts, Origins};
+use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
 
 /// Refuses requests under names that are not ours.
 pub(super) async fn host(
@@ -29,6 +30,7 @@ pub(super) async fn host(
     if ours {
         return next.run(request).await;
     }
+    CONNECTIONS_REFUSED.count(Turned::Host);
     let why =
         "this server answers as localhost only; start it with --allow-remote for other names\n";
     (StatusCode::MISDIRECTED_REQUEST, why).into_response()
@@ -42,8 +44,63 @@ pub(super) async fn own_origin(request: Request, next: Next) -> Response {
     ApiError::ForeignOrigin.into_response()
 }
 
+/// Lets the script of a page that is hosted elsewhere read what it fetches: CORS, for the origins
+/// that are allowed and no others. Source: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+pub(super) async fn cors(
+    Extract(state): Extract<Arc<State>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let hosted = &state.app.origins.hosted;
+    if hosted.is_empty() {
+        return next.run(request).await;
+    }
+    let allowed = text(request.headers(), header::ORIGIN)
+        .filter(|origin| hosted.iter().any(|one| one.is(origin)))
+        .and_then(|origin| HeaderValue::from_str(origin).ok());
+    let asked = header::ACCESS_CONTROL_REQUEST_METHOD;
+    let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(asked);
+    let mut response = if is_preflight && allowed.is_some() {
+        (StatusCode::NO_CONTENT, PREFLIGHT).into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    // A cache must not give one origin what another was answered.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(allowed) = allowed {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+    response
+}
+
+/// What a page may send beside what every page may.
+const PREFLIGHT: [(header::HeaderName, &str); 3] = [
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        "authorization, if-none-match, if-range, range, traceparent",
+    ),
+    (header::ACCESS_CONTROL_MAX_AGE, "600"),
+];
+
+/// What a page may read beside what every page may.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("content-range, etag, retry-after, x-request-id");
+
+/// Whether a session may be opened: by our own page, a page that is allowed, or no browser.
+pub(super) fn origin_is_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
+    let listed = || {
+        let origin = text(headers, header::ORIGIN)?;
+        let mut lists = origins.sessions.iter().chain(&origins.hosted);
+        lists.find(|one| one.is(origin))
+    };
+    origin_is_ours(headers) || listed().is_some()
+}
+
 /// Whether a request comes from a page of this server, or from something that is no browser.
-pub(super) fn origin_is_ours(headers: &HeaderMap) -> bool {
+fn origin_is_ours(headers: &HeaderMap) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
     }
@@ -124,6 +181,25 @@ mod tests {
         assert!(!ours("http://127.0.0.1:8420.example.org", "127.0.0.1:8420"));
         assert!(!ours("file://127.0.0.1:8420", "127.0.0.1:8420"));
         assert!(origin_is_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn listed_origins_are_allowed_as_a_whole() {
+        let origins = Origins {
+            sessions: vec!["https://a.example".parse().unwrap()],
+            hosted: vec!["https://b.example:8443".parse().unwrap()],
+        };
+        let allowed = |origin: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::ORIGIN, origin.parse().unwrap()),
+                (header::HOST, "train.example".parse().unwrap()),
+            ]);
+            origin_is_allowed(&headers, &origins)
+        };
+        assert!(allowed("https://a.example") && allowed("https://b.example:8443"));
+        assert!(allowed("https://train.example"));
+        assert!(!allowed("http://a.example") && !allowed("https://b.example"));
+        assert!(!allowed("https://a.example.evil.net") && !allowed("null"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use shared::protocol::message::{
 use super::step::{DeviceBatch, gradients, scores};
 use super::{Answer, JobSpec, TrainerError, TrainerEvent};
 use crate::store::LabelledBatch;
+use crate::telemetry::metrics::OPTIMIZER;
 use exchange::Exchange;
 
 /// Examples classified at a time in a validation: bounds memory, not the result.
@@ -229,9 +230,10 @@ impl Run {
         let weights = &self.spec.settings.class_weights;
         let (loss, gradients) = gradients(&self.top, &adapter, &batch, &labels, weights)?;
         let rate = self.schedule.learning_rate(self.step);
-        let stepped = self
-            .optimizer
-            .step(&self.adapter, gradients.adapter, 0.0, rate);
+        let stepped = OPTIMIZER.time(|| {
+            self.optimizer
+                .step(&self.adapter, gradients.adapter, 0.0, rate)
+        });
         self.adapter = stepped;
         Ok(self.count_step(Some(loss), started))
     }

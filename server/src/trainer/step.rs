@@ -7,6 +7,7 @@ use shared::adapter::{Adapter, cross_entropy};
 use shared::model::{Sequences, TopModel};
 
 use super::{ActivationBatch, TrainerError};
+use crate::telemetry::metrics::{BACKWARD, BATCH_TOKENS, FORWARD};
 
 /// A batch on the trainer's device, padded where the device likes it so.
 #[derive(Debug, Clone)]
@@ -19,6 +20,7 @@ impl DeviceBatch {
     /// Brings a batch to the device.
     pub fn new(batch: &ActivationBatch, d_model: usize, device: &Device) -> Self {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
+        BATCH_TOKENS.record(lengths.iter().sum::<usize>() as f64);
         let sequences = Sequences::new(&lengths, device);
         Self {
             activations: sequences.tensor(batch.values.clone(), d_model, device),
@@ -111,8 +113,8 @@ pub fn gradients(
     weights: &[f32],
 ) -> Result<(f32, BatchGradients), TrainerError> {
     let leaves = adapter.leaves();
-    let loss = cross_entropy(logits(top, &leaves, batch), labels, weights);
-    let gradients = collect(&leaves, batch, loss.backward())?;
+    let loss = FORWARD.time(|| cross_entropy(logits(top, &leaves, batch), labels, weights));
+    let gradients = collect(&leaves, batch, BACKWARD.time(|| loss.backward()))?;
     Ok((number(loss.without_autodiff())?, gradients))
 }
 
@@ -128,7 +130,8 @@ impl OpenPass {
     /// Runs the top up to the trained part of the head, and remembers the graph.
     pub fn new(top: &TopModel, adapter: &Adapter, batch: DeviceBatch) -> Self {
         let leaves = adapter.leaves();
-        let pooled = top.pooled(batch.activations.clone(), &batch.sequences, &leaves);
+        let pooled =
+            FORWARD.time(|| top.pooled(batch.activations.clone(), &batch.sequences, &leaves));
         Self {
             leaves,
             batch,
@@ -162,7 +165,7 @@ impl OpenPass {
         }
         let device = self.pooled.device().without_autodiff();
         let gradient = Tensor::<2>::from_data(TensorData::new(gradient, shape), &device);
-        let gradients = (self.pooled * gradient).sum().backward();
+        let gradients = BACKWARD.time(|| (self.pooled * gradient).sum().backward());
         collect(&self.leaves, &self.batch, gradients)
     }
 }

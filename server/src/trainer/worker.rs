@@ -14,12 +14,16 @@ use shared::adapter::peft;
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::run::{Run, Trained};
 use super::step::{DeviceBatch, pooled, probabilities};
 use super::{
     ActivationBatch, Answer, Command, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
+    self_test,
 };
+use crate::readiness::{Readiness, Stage};
+use crate::telemetry::metrics::{ADAPTERS, COMMANDS_WAITING};
 
 /// Everything that the thread owns.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ enum Job {
         run: Box<Run>,
         events: mpsc::Sender<TrainerEvent>,
         held: bool,
+        /// Of the session that started it.
+        span: Span,
     },
     Ended(Box<Trained>),
 }
@@ -71,6 +77,17 @@ impl Worker {
         self.top.head().trains_dense()
     }
 
+    /// Takes one step before the first client.
+    pub(super) fn test(&self, readiness: &Readiness) {
+        match self_test::run(&self.config, &self.top, &self.device) {
+            Ok(()) => readiness.enter(Stage::Ready),
+            Err(error) => {
+                tracing::error!(%error, "the self-test failed");
+                readiness.enter(Stage::Failed);
+            }
+        }
+    }
+
     /// Serves until the last handle is dropped.
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         loop {
@@ -92,6 +109,7 @@ impl Worker {
                 (None, Some(job)) => self.advance(job),
                 (None, None) => {}
             }
+            ADAPTERS.set(self.jobs.len() as f64);
         }
     }
 
@@ -112,10 +130,11 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) {
+        COMMANDS_WAITING.down(1);
         // A reply that nobody waits for any more is not an error.
         match command {
-            Command::Start(id, spec, events, reply) => {
-                let _ = reply.send(self.start(id, *spec, events));
+            Command::Start(id, spec, events, span, reply) => {
+                let _ = reply.send(self.start(id, *spec, events, span));
             }
             Command::Pause(id, reply) => {
                 let _ = reply.send(self.hold(id, true, TrainerEvent::Paused));
@@ -143,6 +162,7 @@ impl Worker {
         id: JobId,
         spec: JobSpec,
         events: mpsc::Sender<TrainerEvent>,
+        span: Span,
     ) -> Result<(), TrainerError> {
         let top = self.top.skip(spec.cut);
         let rng = run_rng(self.seed, id)?;
@@ -159,6 +179,7 @@ impl Worker {
                 run: Box::new(run),
                 events,
                 held: false,
+                span,
             },
         );
         Ok(())
@@ -177,7 +198,10 @@ impl Worker {
 
     fn cancel(&mut self, id: JobId) -> Result<(), TrainerError> {
         match self.jobs.remove(&id) {
-            Some(Job::Running { run, events, .. }) => {
+            Some(Job::Running {
+                run, events, span, ..
+            }) => {
+                let _entered = span.enter();
                 let done = run.done(DoneReason::Cancelled);
                 self.end(id, *run, &events, done);
                 Ok(())
@@ -225,10 +249,12 @@ impl Worker {
             mut run,
             events,
             held,
+            span,
         }) = self.jobs.remove(&id)
         else {
             return;
         };
+        let entered = span.enter();
         match run.turn() {
             Ok(turn) => {
                 for event in turn.events {
@@ -238,7 +264,14 @@ impl Worker {
                     Some(done) => self.end(id, *run, &events, done),
                     None if events.is_closed() => {} // nobody is left to train for
                     None => {
-                        self.jobs.insert(id, Job::Running { run, events, held });
+                        drop(entered);
+                        let job = Job::Running {
+                            run,
+                            events,
+                            held,
+                            span,
+                        };
+                        self.jobs.insert(id, job);
                     }
                 }
             }

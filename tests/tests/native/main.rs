@@ -6,6 +6,7 @@ mod cli;
 mod exchange;
 mod gpu;
 mod hostile;
+mod operations;
 mod peft;
 mod pipeline;
 mod reading;

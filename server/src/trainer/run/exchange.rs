@@ -25,6 +25,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::Run;
 use super::Turn;
+use crate::telemetry::metrics::OPTIMIZER;
 use crate::trainer::step::{
     BatchGradients, DeviceBatch, OpenPass, gradients, number, pooled, scores,
 };
@@ -340,9 +341,10 @@ impl Run {
                 learning_rate,
             } = unapplied;
             let square = square_elsewhere + square;
-            let stepped = self
-                .optimizer
-                .step(&self.adapter, gradients, square, learning_rate);
+            let stepped = OPTIMIZER.time(|| {
+                self.optimizer
+                    .step(&self.adapter, gradients, square, learning_rate)
+            });
             self.adapter = stepped;
         }
     }

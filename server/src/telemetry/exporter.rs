@@ -1,0 +1,164 @@
+//! Where Prometheus fetches the metrics: a listener of its own that answers `GET /metrics` and
+//! nothing else.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+
+use super::metrics::{
+    BUILD_INFO, CONNECTIONS_REFUSED, Description, HTTP_RESPONSES, Kind, PROCESS_START, REFUSALS,
+    STORE_BYTES, all,
+};
+
+/// How often recorded values are folded into their buckets when nobody fetches them; they pile up
+/// in memory until then.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The text format of Prometheus.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Metrics cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum ExporterError {
+    /// The buckets of a histogram.
+    #[error("the metrics cannot be set up: {0}")]
+    Buckets(#[from] BuildError),
+    /// Another recorder is there.
+    #[error("the metrics were set up before")]
+    Twice,
+}
+
+/// What was recorded; cheap to clone.
+#[derive(Clone)]
+pub struct Exporter {
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exporter")
+    }
+}
+
+/// Begins to record, once a process.
+///
+/// # Errors
+///
+/// The second time.
+pub fn install() -> Result<Exporter, ExporterError> {
+    let mut builder = PrometheusBuilder::new();
+    for metric in all().filter(|metric| metric.kind == Kind::Histogram) {
+        let matcher = Matcher::Full(metric.name.to_owned());
+        builder = builder.set_buckets_for_metric(matcher, metric.buckets)?;
+    }
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| ExporterError::Twice)?;
+    all().for_each(describe);
+    metrics::gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    PROCESS_START.set(now.map_or(0.0, |now| now.as_secs_f64()));
+    CONNECTIONS_REFUSED.begin();
+    HTTP_RESPONSES.begin();
+    REFUSALS.begin();
+    Ok(Exporter { handle })
+}
+
+fn describe(metric: &Description) {
+    let Description {
+        name, unit, help, ..
+    } = *metric;
+    match metric.kind {
+        Kind::Counter => metrics::describe_counter!(name, unit, help),
+        Kind::Gauge => metrics::describe_gauge!(name, unit, help),
+        Kind::Histogram => metrics::describe_histogram!(name, unit, help),
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Served {
+    exporter: Exporter,
+    data: PathBuf,
+}
+
+/// Serves the metrics; `data` is the directory whose bytes are counted.
+///
+/// # Errors
+///
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, exporter: Exporter, data: PathBuf) -> io::Result<()> {
+    let folding = exporter.handle.clone();
+    let upkeep = async move {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            folding.run_upkeep();
+        }
+    };
+    let router = Router::new()
+        .route("/metrics", get(scrape))
+        .with_state(Served { exporter, data });
+    tokio::select! {
+        () = upkeep => Ok(()),
+        served = axum::serve(listener, router).into_future() => served,
+    }
+}
+
+async fn scrape(State(served): State<Served>) -> Response {
+    let data = served.data;
+    // A directory that is just being emptied is no reason to give nothing.
+    if let Ok(Ok(bytes)) = tokio::task::spawn_blocking(move || bytes_under(&data)).await {
+        STORE_BYTES.set(bytes as f64);
+    }
+    let text = served.exporter.handle.render();
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
+}
+
+/// Bytes of all files under a directory, links not followed.
+fn bytes_under(root: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            // A session that ended meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && directory != root => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries.flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
+                Ok(metadata) if metadata.is_file() => bytes += metadata.len(),
+                _ => {}
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn bytes_of_all_files_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        fs::write(root.path().join("one"), [0; 3]).unwrap();
+        fs::write(root.path().join("a/b/two"), [0; 40]).unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("a/loop")).unwrap();
+        assert_eq!(bytes_under(root.path()).unwrap(), 43);
+        assert!(bytes_under(&root.path().join("nothing")).is_err());
+    }
+}
