@@ -141,7 +141,8 @@ impl Sequences {
         }
         let positions = |(example, length): (usize, &usize)| example * seq..example * seq + length;
         let real = self.seq_lengths.iter().enumerate().flat_map(positions);
-        rows.select(1, indices(real, &x_device(&rows)))
+        let device = x_device(&rows);
+        rows.select(1, indices(real, &device))
     }
 
     /// The first position of each example.
