@@ -136,7 +136,7 @@ impl Work {
                 None => Arc::new(state.app.data.new_session(state.offer.d_model as usize)?),
             };
             if upload.activations.rows == 0 {
-                store.append_headers(&upload.examples);
+                store.append_headers(&upload.examples)?;
             } else {
                 store.append(&upload.examples, upload.activations, &payload)?;
             }
