@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use server::args::Args;
 use server::catalogue::Catalogue;
-use server::config::{self, ConfigError};
+use server::config::ConfigError;
 use server::limits::Timeouts;
 use server::listener::tls::Tls;
 use server::state::{SqliteState, StateHandle, UnixMillis, path_in};

@@ -8,7 +8,7 @@ use shared::adapter::{Adapter, LoraConfig};
 use shared::model::{ModelConfig, TopModel};
 use shared::protocol::message::{AdapterSettings, AdapterTarget};
 
-use super::step::{PaddedBatch, gradients, number};
+use super::step::{DeviceBatch, gradients, number};
 use super::{ActivationBatch, TrainerError};
 
 /// Two examples of different lengths, so that padding is part of it.
@@ -37,7 +37,7 @@ pub(super) fn run(
         values: (0..rows * model.d_model).map(|_| unit(&mut rng)).collect(),
         seq_lengths: SEQ_LENGTHS.to_vec(),
     };
-    let batch = PaddedBatch::new(&batch, model.d_model, device).leaf();
+    let batch = DeviceBatch::new(&batch, model.d_model, device).leaf();
     let settings = AdapterSettings {
         rank: 2,
         alpha: 4.0,

@@ -120,6 +120,7 @@ impl Closed for RefusalCode {
             Self::WrongBottom => "wrong_bottom",
             Self::UnknownCut => "unknown_cut",
             Self::BadSettings => "bad_settings",
+            Self::Forbidden => "forbidden",
             Self::WrongPhase => "wrong_phase",
             Self::OutOfOrder => "out_of_order",
             Self::WrongShape => "wrong_shape",

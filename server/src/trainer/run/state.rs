@@ -18,7 +18,7 @@ use shared::protocol::message::Split;
 use super::exchange::Exchange;
 use super::{Best, Run};
 use crate::trainer::checkpoint::{Checkpoint, CheckpointError, Generator, Matrix, State, hex};
-use crate::trainer::step::{PaddedBatch, pooled};
+use crate::trainer::step::{DeviceBatch, pooled};
 use crate::trainer::{ActivationBatch, JobSpec, TrainerError};
 
 const ADAPTER: &str = "adapter";
@@ -207,7 +207,7 @@ impl Run {
                 .collect(),
             seq_lengths: vec![PROBE_ROWS],
         };
-        let batch = PaddedBatch::new(&input, d_model, &self.device);
+        let batch = DeviceBatch::new(&input, d_model, &self.device);
         Ok(pooled(&self.top, &self.adapter, &batch)?)
     }
 
