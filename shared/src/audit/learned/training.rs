@@ -12,9 +12,8 @@ use crate::model::DeviceFailed;
 
 /// Floating-point operations that one attack may spend on training.
 ///
-/// A LoRA step of all-MiniLM-L6-v2 runs at about 72 Gflop/s on two cores (89 Gflop in 1.2 s:
-/// docs/results/first-measurements.md), so this is about five minutes there. It is one pass of
-/// the infilling attack over 8,000 sentences of 25 tokens with 12,000 public tokens.
+/// About two minutes on two cores (docs/audit-learned.md), and one pass of the infilling attack
+/// over 8,000 sentences of 25 tokens with 12,000 public tokens.
 pub(crate) const FLOPS_MAX: f64 = 2e13;
 
 /// Texts that are released, held in memory and trained on together: 38 MB of activations at 25
