@@ -141,11 +141,14 @@ mod tests {
         shape: [usize; D],
         function: impl Fn(Tensor<D>) -> Tensor<D>,
     ) -> [Vec<f32>; 2] {
-        let count = shape.iter().product();
-        let leaf = |values| Tensor::<D>::from_data(TensorData::new(values, shape), &Device::flex());
-        let x = leaf(numbers(count)).autodiff().require_grad();
+        let tensor = |values, shape: [usize; D]| {
+            Tensor::<D>::from_data(TensorData::new(values, shape), &Device::flex())
+        };
+        let x = tensor(numbers(shape.iter().product()), shape);
+        let x = x.autodiff().require_grad();
         let y = function(x.clone());
-        let weights = leaf((0..count).map(|at| (at % 5) as f32 - 1.5).collect());
+        let weights = (0..y.dims().iter().product()).map(|at| (at % 5) as f32 - 1.5);
+        let weights = tensor(weights.collect(), y.dims());
         let gradients = (y.clone() * weights).sum().backward();
         let gradient = x.grad(&gradients).unwrap();
         [y.without_autodiff(), gradient].map(|t| t.into_data().try_into_vec::<f32>().unwrap())
