@@ -55,6 +55,8 @@ const SST: &[Setting] = &[
     (0, "token", "0.50", TOP),
     (0, "token", "0.60", ""),
     (0, "token", "0.60", TOP),
+    (3, "pool", "0.67", ""),
+    (2, "pool", "0.67", ""),
     (2, "vector", "0.20", ""),
     (0, "exponential", "0.50", ""),
     (3, "vector", "0.90", ""),
