@@ -12,6 +12,7 @@ use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
     BottomPrecision, ConnectOptions, DeviceChoice, PrivacyOptions, SEQ_LENGTH_DEFAULT,
 };
+use client_wasm::server::{AccessToken, Server};
 use serde::de::DeserializeOwned;
 
 pub(crate) use training::Training;
@@ -156,7 +157,18 @@ pub(crate) struct Common {
         default_value = "http://127.0.0.1:8420",
         value_parser = server
     )]
-    pub(crate) server: String,
+    server: String,
+
+    /// What the server's operator gave you, where it asks for that; better in the variable, since others can read command
+    /// lines.
+    #[arg(
+        long,
+        env = "CUTLAYER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        value_parser = AccessToken::new
+    )]
+    token: Option<AccessToken>,
 
     /// What the bottom of the model runs on; `auto` takes a GPU where there is one.
     #[arg(long, default_value = "auto", value_parser = named::<DeviceChoice>(&["auto", "cpu", "gpu"]))]
@@ -225,6 +237,10 @@ impl Common {
             privacy: privacy.into(),
             ..self.clone()
         }
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        Server::from(&self.server).with_token(self.token.clone())
     }
 
     pub(crate) fn columns(&self) -> ChosenColumns {

@@ -3,6 +3,7 @@
 
 use crate::record::Recorder;
 use client_wasm::error::ClientError;
+use client_wasm::server::Server;
 use client_wasm::transport::Transport;
 use client_wasm::transport::native::NativeTransport;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -21,13 +22,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `http(s)://host:port`; a recorder keeps every frame.
+    /// Opens a session at a server; a recorder keeps every frame.
     ///
     /// # Errors
     ///
     /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
     pub(crate) async fn open(
-        server: &str,
+        server: &Server,
         recorder: Option<Recorder>,
     ) -> Result<Self, ClientError> {
         let socket = NativeTransport::connect(server).await?;
@@ -142,7 +143,7 @@ mod tests {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        let error = Connection::open(&format!("http://{address}"), None)
+        let error = Connection::open(&Server::from(&format!("http://{address}")), None)
             .await
             .unwrap_err();
         assert_eq!(error.name(), "Disconnected");

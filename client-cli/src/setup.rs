@@ -35,7 +35,7 @@ pub(crate) async fn client(
         None => ReleaseKey::from_system()?,
     };
     let on_event = |event| output.event(&event);
-    let mut client = Client::connect(&common.server, &common.connect(), key, on_event).await?;
+    let mut client = Client::connect(&common.server(), &common.connect(), key, on_event).await?;
     output.clear();
     if let Some(seed) = seed {
         client.draw_from(seed);

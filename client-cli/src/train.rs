@@ -100,7 +100,8 @@ impl Trained {
                 best = Some(event);
             }
         };
-        let connect = || Connection::open(&common.server, recorder.take());
+        let server = common.server();
+        let connect = || Connection::open(&server, recorder.take());
         let options = training.options();
         let done = Box::pin(client.train(connect, &options, &mut commands, on_event)).await;
         interrupt.stop_listening();

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::ClientError;
 use crate::events::LoadingStage;
+use crate::server::Server;
 
 /// The path of the catalogue.
 pub const CATALOGUE_PATH: &str = "/v1/catalogue";
@@ -123,7 +124,7 @@ impl Catalogue {
 /// # Errors
 ///
 /// When it cannot be fetched or read.
-pub async fn catalogue(server: &str) -> Result<Catalogue, ClientError> {
+pub async fn catalogue(server: &Server) -> Result<Catalogue, ClientError> {
     let what = "the catalogue";
     let bytes = fetch(server, CATALOGUE_PATH, what, CATALOGUE_BYTES_MAX, |_| {}).await?;
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Fetch {
@@ -138,7 +139,7 @@ pub async fn catalogue(server: &str) -> Result<Catalogue, ClientError> {
 ///
 /// When it cannot be fetched, or is not the file that the catalogue names.
 pub async fn file(
-    server: &str,
+    server: &Server,
     entry: &FileEntry,
     stage: LoadingStage,
     mut on_bytes: impl FnMut(u64, u64),
@@ -165,15 +166,18 @@ pub async fn file(
 /// Fetches at most `bytes_max` bytes.
 #[cfg(not(target_arch = "wasm32"))]
 async fn fetch(
-    server: &str,
+    server: &Server,
     path: &str,
     what: &str,
     bytes_max: u64,
     mut on_bytes: impl FnMut(u64),
 ) -> Result<Vec<u8>, ClientError> {
-    let url = format!("{}{path}", server.trim_end_matches('/'));
+    let mut request = ureq::get(server.url(path));
+    if let Some(authorization) = server.authorization() {
+        request = request.header("authorization", authorization);
+    }
     let fetched = tokio::task::spawn_blocking(move || {
-        let mut answer = ureq::get(&url).call()?;
+        let mut answer = request.call()?;
         answer
             .body_mut()
             .with_config()
@@ -195,14 +199,13 @@ async fn fetch(
 /// Fetches at most `bytes_max` bytes.
 #[cfg(target_arch = "wasm32")]
 async fn fetch(
-    server: &str,
+    server: &Server,
     path: &str,
     what: &str,
     bytes_max: u64,
     on_bytes: impl FnMut(u64),
 ) -> Result<Vec<u8>, ClientError> {
-    let url = format!("{}{path}", server.trim_end_matches('/'));
-    crate::browser::fetch(&url, bytes_max, on_bytes)
+    crate::browser::fetch(&server.url(path), bytes_max, on_bytes)
         .await
         .map_err(|reason| ClientError::Fetch {
             what: what.to_owned(),

@@ -23,12 +23,13 @@ use crate::file::ChosenColumns;
 use crate::job::{Command, Traffic};
 use crate::options::{ConnectOptions, PrivacyOptions, ReadingOptions, TrainOptions};
 use crate::release::ReleaseKey;
+use crate::server::Server;
 use crate::transport::browser::BrowserTransport;
 
 /// A client in a worker.
 #[wasm_bindgen]
 pub struct Client {
-    server: String,
+    server: Server,
     on_event: Function,
     core: Mutex<Core<BrowserTransport>>,
     traffic: Rc<Cell<Traffic>>,
@@ -46,6 +47,7 @@ impl Client {
     ) -> Result<Client, JsValue> {
         let options: ConnectOptions = from_js(&options)?;
         let key = ReleaseKey::from_system().map_err(to_error)?;
+        let server = Server::from(&server);
         let core = Core::connect(&server, &options, key, |event| emit(&on_event, &event))
             .await
             .map_err(to_error)?;

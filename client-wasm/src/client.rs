@@ -28,6 +28,7 @@ use crate::options::{ConnectOptions, SEQ_LENGTH_DEFAULT};
 use crate::pipeline::{Pipeline, TextPair};
 use crate::release::ReleaseKey;
 use crate::seed::{Draw, Seed};
+use crate::server::Server;
 use crate::transport::Transport;
 
 use protection::Protected;
@@ -55,7 +56,7 @@ impl<T: Transport> Client<T> {
     ///
     /// When a file cannot be fetched or is not the announced one, or no device can be used.
     pub async fn connect(
-        server: &str,
+        server: impl Into<Server>,
         options: &ConnectOptions,
         key: ReleaseKey,
         mut on_event: impl FnMut(Event),
@@ -68,6 +69,7 @@ impl<T: Transport> Client<T> {
             });
         };
         loading(LoadingStage::Catalogue, 0, 0);
+        let server = &server.into();
         let catalogue = artifacts::catalogue(server).await?;
         let (cut, bottom) = catalogue.bottom(options.cut, options.precision.name())?;
         let config = artifacts::file(

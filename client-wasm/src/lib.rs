@@ -41,5 +41,6 @@ pub mod pipeline;
 pub mod preview;
 pub mod release;
 pub mod seed;
+pub mod server;
 pub mod session;
 pub mod transport;

@@ -9,9 +9,10 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use super::{TraceId, Transport, closed, disconnected, session_url};
+use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::browser::sleep;
 use crate::error::ClientError;
+use crate::server::Server;
 
 /// Bytes that may wait in the browser's own queue before `send` holds back.
 const BUFFERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -41,11 +42,11 @@ impl BrowserTransport {
     /// # Errors
     ///
     /// `ClientError::Disconnected` when nobody answers.
-    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+    pub async fn connect(server: &Server) -> Result<Self, ClientError> {
         let refused = |_| disconnected("the browser does not allow this address");
         let trace = TraceId::draw()?;
         // A browser sets no headers of a WebSocket.
-        let url = format!("{}?trace={trace}", session_url(server));
+        let url = format!("{}?trace={trace}", server.socket_url(SESSION_PATH));
         let socket = WebSocket::new_with_str(&url, SUBPROTOCOL).map_err(refused)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let (sender, inbox) = unbounded();

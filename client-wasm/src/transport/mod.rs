@@ -51,17 +51,6 @@ pub(crate) async fn breathe() {
 /// The path of the session's endpoint.
 pub const SESSION_PATH: &str = "/v1/session";
 
-/// `http://host` -> `ws://host/v1/session`.
-pub fn session_url(server: &str) -> String {
-    let server = server.trim_end_matches('/');
-    let socket = match server.split_once("://") {
-        Some(("https", rest)) => format!("wss://{rest}"),
-        Some((_, rest)) => format!("ws://{rest}"),
-        None => format!("ws://{server}"),
-    };
-    format!("{socket}{SESSION_PATH}")
-}
-
 /// What a connection is called in the server's log, so that one who runs the server finds it there.
 ///
 /// Drawn anew for each connection and derived from nothing: it says no more than the connection
@@ -111,7 +100,7 @@ fn disconnected(reason: impl Into<String>) -> ClientError {
 
 #[cfg(test)]
 mod tests {
-    use super::{TraceId, session_url};
+    use super::TraceId;
 
     #[test]
     fn an_id_is_written_as_servers_read_it() {
@@ -119,17 +108,5 @@ mod tests {
         let expected = "00-0af7651916cd43dd8448eb211c80319c-0000000000000001-01";
         assert_eq!(id.traceparent(), expected);
         assert_ne!(TraceId::draw().ok(), TraceId::draw().ok());
-    }
-
-    #[test]
-    fn the_socket_is_as_secure_as_the_page() {
-        assert_eq!(
-            session_url("http://127.0.0.1:8420/"),
-            "ws://127.0.0.1:8420/v1/session"
-        );
-        assert_eq!(
-            session_url("https://example.org"),
-            "wss://example.org/v1/session"
-        );
     }
 }

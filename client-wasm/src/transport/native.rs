@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{TraceId, Transport, closed, disconnected, session_url};
+use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::error::ClientError;
+use crate::server::Server;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -21,14 +22,16 @@ pub struct NativeTransport {
 }
 
 impl NativeTransport {
-    /// Connects to `http(s)://host:port`.
+    /// Opens a session at a server.
     ///
     /// # Errors
     ///
     /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
-    pub async fn connect(server: &str) -> Result<Self, ClientError> {
+    pub async fn connect(server: impl Into<Server>) -> Result<Self, ClientError> {
+        let server = server.into();
         let lost = |error: &dyn std::fmt::Display| disconnected(error.to_string());
-        let mut request = session_url(server)
+        let mut request = server
+            .socket_url(SESSION_PATH)
             .into_client_request()
             .map_err(|e| lost(&e))?;
         let trace = TraceId::draw()?;
@@ -37,6 +40,11 @@ impl NativeTransport {
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", subprotocol);
         headers.insert("traceparent", parent);
+        if let Some(authorization) = server.authorization() {
+            let mut value = HeaderValue::from_str(&authorization).map_err(|e| lost(&e))?;
+            value.set_sensitive(true);
+            headers.insert("authorization", value);
+        }
         let bytes_max = Limits::default().frame_bytes_max as usize;
         let config = WebSocketConfig::default()
             .max_message_size(Some(bytes_max))

@@ -31,7 +31,7 @@ fn program() -> PathBuf {
 }
 
 /// Runs the program while the daemon runs in this process; `input` is what a person types.
-async fn cutlayer(server: &TestServer, arguments: &[&str], input: &str) -> Output {
+pub(crate) async fn cutlayer(server: &TestServer, arguments: &[&str], input: &str) -> Output {
     let address = format!("http://{}", server.addr);
     // Files, because a full pipe would stop the program, and nobody reads while this waits.
     let [mut stdin, stdout, stderr] = [(); 3].map(|()| tempfile::tempfile().unwrap());
@@ -70,7 +70,7 @@ async fn cutlayer(server: &TestServer, arguments: &[&str], input: &str) -> Outpu
 }
 
 /// A file of labelled texts in the words of the small model.
-fn file(directory: &TempDir, name: &str, rows: usize) -> String {
+pub(crate) fn file(directory: &TempDir, name: &str, rows: usize) -> String {
     let path = directory.path().join(name);
     let row = |n: usize| {
         let (word, label) = [("word7", "no"), ("word9", "yes")][n % 2];

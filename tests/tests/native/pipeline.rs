@@ -11,6 +11,7 @@ use client_wasm::options::{
     BottomPrecision, ConnectOptions, DeviceChoice, PrivacyOptions, TrainOptions, UploadDtype,
 };
 use client_wasm::release::ReleaseKey;
+use client_wasm::server::Server;
 use client_wasm::transport::native::NativeTransport;
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use shared::protocol::message::{DoneReason, TrainDone};
@@ -326,6 +327,7 @@ async fn an_upload_that_is_stopped_trains_nothing_and_can_be_tried_again() {
 async fn a_bottom_that_is_not_the_announced_one_is_refused() {
     let server = server().await;
     let address = format!("http://{}", server.addr);
+    let address = Server::from(&address);
     let catalogue = artifacts::catalogue(&address).await.unwrap();
     let (_, bottom) = catalogue.bottom(Some(1), "f32").unwrap();
     let fetch = async |file: &artifacts::FileEntry| {

@@ -198,7 +198,10 @@ fn a_tenant_sees_its_own_only() {
         bytes: 12,
     };
     state.add_adapter(&adapter).unwrap();
-    assert_eq!(state.adapters(LOCAL, None, 9).unwrap(), [adapter.clone()]);
+    assert_eq!(
+        state.adapters(LOCAL, None, 9).unwrap(),
+        std::slice::from_ref(&adapter)
+    );
     assert_eq!(state.job(other, key).unwrap(), None);
     assert_eq!(state.jobs(other, None, 9).unwrap(), []);
     assert_eq!(state.events(other, key, 0, 9, 9).unwrap(), None);

@@ -231,7 +231,7 @@ fn like(tensor: &FlexTensor) -> FlexTensor {
 }
 
 /// Cuts a slice into parts of the given sizes.
-fn split<'a>(mut values: &'a mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&'a mut [f32]> {
+fn split(mut values: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     sizes
         .map(|size| {
             let (own, rest) = std::mem::take(&mut values).split_at_mut(size);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     /// Example by example and head by head, by the library.
-    fn plain([q, k, v]: [Tensor<3>; 3]) -> Tensor<3> {
+    fn plain([q, k, v]: &[Tensor<3>; 3]) -> Tensor<3> {
         let queries = |length| {
             if q.dims()[1] == LENGTHS.len() {
                 1
@@ -280,9 +280,9 @@ mod tests {
                 rows.narrow(2, head * d_head, d_head)
             };
             let heads = (0..N_HEADS).map(|head| {
-                let q = part(&q, first_query, queries(length), head);
-                let k = part(&k, first_key, length, head);
-                let v = part(&v, first_key, length, head);
+                let q = part(q, first_query, queries(length), head);
+                let k = part(k, first_key, length, head);
+                let v = part(v, first_key, length, head);
                 softmax(q.matmul(k.swap_dims(1, 2)).mul_scalar(0.4), 2).matmul(v)
             });
             examples.push(Tensor::cat(heads.collect(), 2));
@@ -301,7 +301,7 @@ mod tests {
     fn value_and_gradients_are_those_of_the_library() {
         let shape = [1, 9, 3 * D_MODEL];
         let ours = value_and_gradient(shape, |x| apply(kernel(), thirds(x)));
-        let theirs = value_and_gradient(shape, |x| plain(thirds(x)));
+        let theirs = value_and_gradient(shape, |x| plain(&thirds(x)));
         assert_close(&ours[0], &theirs[0], 2e-6);
         assert_close(&ours[1], &theirs[1], 1e-5);
     }
@@ -318,7 +318,7 @@ mod tests {
         };
         let shape = [1, 9, 3 * D_MODEL];
         let ours = value_and_gradient(shape, |x| apply(kernel(), inputs(x)));
-        let theirs = value_and_gradient(shape, |x| plain(inputs(x)));
+        let theirs = value_and_gradient(shape, |x| plain(&inputs(x)));
         assert_close(&ours[0], &theirs[0], 2e-6);
         assert_close(&ours[1], &theirs[1], 1e-5);
     }

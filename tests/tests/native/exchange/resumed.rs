@@ -279,7 +279,7 @@ fn a_run_does_not_go_on_in_another_model() {
     assert!(restore(&config, &file).is_ok());
     let other = ModelConfig {
         n_heads: 1,
-        ..config.clone()
+        ..config
     };
     let refused = restore(&other, &file).unwrap_err();
     assert!(

@@ -7,6 +7,7 @@ use tests::http::{self, upgrade_status};
 use tests::{Options, RawClient, TestServer, log};
 
 use super::{begin, collected, get, json, milestone, request, token, token_until};
+use crate::cli::{cutlayer, file};
 use crate::samples::{predict, server, server_with};
 
 fn revoke(server: &TestServer, token: &str) {
@@ -51,6 +52,27 @@ async fn elsewhere_nobody_is_let_in_without_a_token() {
     assert_eq!(refused.status, 401);
     assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
     assert_eq!(json(&refused)["code"], "token_needed");
+}
+
+#[tokio::test]
+async fn the_command_line_is_let_in_by_its_token() {
+    let (server, directory) = (server().await, tempfile::tempdir().unwrap());
+    let token = token(&server, "clinic", &[Scope::Train, Scope::Predict]);
+    let rows = file(&directory, "rows.csv", 20);
+    let train = ["train", &rows, "--epochs", "1"];
+    let refused = cutlayer(&server, &train, "").await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("401"));
+    let with_token = [&train[..], &["--token", &token]].concat();
+    let trained = cutlayer(&server, &with_token, "").await;
+    let errors = String::from_utf8_lossy(&trained.stderr);
+    assert_eq!(trained.status.code(), Some(0), "{errors}");
+    assert!(!errors.contains(&token));
+    let malformed = [&train[..], &["--token", "a b"]].concat();
+    assert_eq!(
+        cutlayer(&server, &malformed, "").await.status.code(),
+        Some(2)
+    );
 }
 
 /// Breaks when one of them is told from another, or let in.
