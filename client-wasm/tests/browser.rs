@@ -14,6 +14,7 @@ use client_wasm::device;
 use client_wasm::error::ClientError;
 use client_wasm::options::{ConnectOptions, DeviceChoice};
 use client_wasm::release::ReleaseKey;
+use client_wasm::server::Server;
 use client_wasm::transport::browser::BrowserTransport;
 use futures_util::future::{Either, select};
 use js_sys::{Function, Promise, Reflect};
@@ -76,7 +77,7 @@ async fn a_processor_is_there_without_being_announced() {
 
 #[wasm_bindgen_test]
 async fn a_closed_port_is_a_lost_connection_and_no_wait() {
-    let connected = in_time(BrowserTransport::connect(NOBODY)).await;
+    let connected = in_time(BrowserTransport::connect(&Server::from(NOBODY))).await;
     assert!(matches!(
         connected.err(),
         Some(ClientError::Disconnected { .. })
@@ -85,7 +86,7 @@ async fn a_closed_port_is_a_lost_connection_and_no_wait() {
 
 #[wasm_bindgen_test]
 async fn an_address_that_is_none_is_a_lost_connection() {
-    let connected = in_time(BrowserTransport::connect("http://no host")).await;
+    let connected = in_time(BrowserTransport::connect(&Server::from("http://no host"))).await;
     assert!(matches!(
         connected.err(),
         Some(ClientError::Disconnected { .. })

@@ -191,6 +191,7 @@ impl Guesses {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     /// Those of the first `examples` examples, and those of the others.
     pub(super) fn split_off(self, examples: usize) -> (Self, Self) {
         fn cut<T>(mut all: Vec<T>, at: usize) -> (Vec<T>, Vec<T>) {

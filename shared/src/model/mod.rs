@@ -26,8 +26,10 @@ pub use config::{Family, ModelConfig};
 pub use cut::{CutActivations, CutLayer};
 pub use error::ModelError;
 pub use head::{ClassificationHead, HeadLayer, trained_head};
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
+pub(crate) use kernel::exp;
 #[cfg(feature = "client")]
-pub(crate) use kernel::{exp, supports as is_on_cpu};
+pub(crate) use kernel::supports as is_on_cpu;
 pub use linear::Linear;
 pub(crate) use linear::rows_times;
 pub use sequences::Sequences;

@@ -293,15 +293,15 @@ mod tests {
     }
 
     /// The three inputs as columns of one, so that one gradient holds all three.
-    fn thirds(x: Tensor<3>) -> [Tensor<3>; 3] {
+    fn thirds(x: &Tensor<3>) -> [Tensor<3>; 3] {
         [0, 1, 2].map(|at| x.clone().narrow(2, at * D_MODEL, D_MODEL))
     }
 
     #[test]
     fn value_and_gradients_are_those_of_the_library() {
         let shape = [1, 9, 3 * D_MODEL];
-        let ours = value_and_gradient(shape, |x| apply(kernel(), thirds(x)));
-        let theirs = value_and_gradient(shape, |x| plain(&thirds(x)));
+        let ours = value_and_gradient(shape, |x| apply(kernel(), thirds(&x)));
+        let theirs = value_and_gradient(shape, |x| plain(&thirds(&x)));
         assert_close(&ours[0], &theirs[0], 2e-6);
         assert_close(&ours[1], &theirs[1], 1e-5);
     }
@@ -313,7 +313,7 @@ mod tests {
             Tensor::cat(vec![first(0), first(3), first(4)], 1)
         };
         let inputs = |x| {
-            let [q, k, v] = thirds(x);
+            let [q, k, v] = thirds(&x);
             [firsts(&q), k, v]
         };
         let shape = [1, 9, 3 * D_MODEL];

@@ -28,7 +28,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, Tensor};
 
-#[cfg(feature = "client")]
+#[cfg(all(feature = "client", not(target_arch = "wasm32")))]
 pub(crate) use arithmetic::exp;
 pub(super) use attention::PackedAttention;
 pub(super) use gelu::Gelu;

@@ -227,7 +227,7 @@ async fn a_job_is_steered_from_outside_its_session() {
 
 /// Breaks when an answer tells somebody else's job from none.
 #[tokio::test]
-async fn anothers_job_is_as_one_that_does_not_exist() {
+async fn a_job_of_others_is_as_one_that_does_not_exist() {
     let server = server().await;
     let mine = token(&server, "a", &MINE);
     let other = token(&server, "b", &MINE);

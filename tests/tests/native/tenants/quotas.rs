@@ -18,7 +18,7 @@ async fn limited(quotas: QuotaLimits) -> TestServer {
 }
 
 #[tokio::test]
-async fn one_tenants_sessions_are_not_anothers() {
+async fn sessions_of_one_tenant_are_not_counted_for_others() {
     let server = limited(QuotaLimits {
         sessions_max: 1,
         ..QuotaLimits::default()
