@@ -191,8 +191,8 @@ impl Guesses {
         }
     }
 
-    #[cfg(not(target_arch = "wasm32"))]
     /// Those of the first `examples` examples, and those of the others.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn split_off(self, examples: usize) -> (Self, Self) {
         fn cut<T>(mut all: Vec<T>, at: usize) -> (Vec<T>, Vec<T>) {
             let rest = all.split_off(at.min(all.len()));
