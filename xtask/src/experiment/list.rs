@@ -2,6 +2,7 @@
 
 mod attributes;
 mod curve;
+mod equal;
 mod labels;
 mod mrpc;
 mod names;

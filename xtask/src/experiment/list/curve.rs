@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::{Experiment, Report};
+use super::{Experiment, Report, equal};
 use crate::experiment::audit;
 use crate::experiment::data::DataSet;
 use crate::experiment::figure::{Figure, Point};
@@ -115,6 +115,15 @@ fn report(measured: &[Measured]) -> Result<Report> {
             continue;
         }
         let _ = write!(report.text, "## {}\n\n{}\n", data.title(), table(&rows));
+        let equal = equal::table(&rows);
+        if !equal.is_empty() {
+            let _ = write!(
+                report.text,
+                "### CTI at equal privacy\n\nEach row with CTI beside its mechanism without, at the \
+                 row's EP under the nearest-neighbour attack: seed by seed, on the straight line between \
+                 the two levels around it.\n\n{equal}\n"
+            );
+        }
         for (name, x, pointer) in [
             ("strongest", "EP of the strongest attack", None),
             (
