@@ -11,6 +11,9 @@ use crate::server::Server;
 /// The path of the catalogue.
 pub const CATALOGUE_PATH: &str = "/v1/catalogue";
 
+/// HTTP's status of who has to say first who they are.
+const UNAUTHORIZED: u16 = 401;
+
 /// Largest catalogue that is read.
 const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -188,10 +191,10 @@ async fn fetch(
         what: what.to_owned(),
         reason,
     };
-    let bytes = fetched
-        .await
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))?;
+    let bytes = match fetched.await.map_err(|error| failed(error.to_string()))? {
+        Err(ureq::Error::StatusCode(UNAUTHORIZED)) => Err(ClientError::TokenNeeded),
+        answer => answer.map_err(|error| failed(error.to_string())),
+    }?;
     on_bytes(bytes.len() as u64);
     Ok(bytes)
 }
@@ -205,11 +208,15 @@ async fn fetch(
     bytes_max: u64,
     on_bytes: impl FnMut(u64),
 ) -> Result<Vec<u8>, ClientError> {
-    crate::browser::fetch(&server.url(path), bytes_max, on_bytes)
+    use crate::browser::{Unfetched, fetch};
+    fetch(server, path, bytes_max, on_bytes)
         .await
-        .map_err(|reason| ClientError::Fetch {
-            what: what.to_owned(),
-            reason,
+        .map_err(|error| match error {
+            Unfetched::Status(UNAUTHORIZED) => ClientError::TokenNeeded,
+            error => ClientError::Fetch {
+                what: what.to_owned(),
+                reason: error.to_string(),
+            },
         })
 }
 

@@ -23,8 +23,17 @@ use crate::file::ChosenColumns;
 use crate::job::{Command, Traffic};
 use crate::options::{ConnectOptions, PrivacyOptions, ReadingOptions, TrainOptions};
 use crate::release::ReleaseKey;
-use crate::server::Server;
+use crate::server::{AccessToken, Server};
 use crate::transport::browser::BrowserTransport;
+
+/// What a client is connected with.
+#[derive(serde::Deserialize)]
+struct Connecting {
+    /// Where the server asks for one.
+    token: Option<String>,
+    #[serde(flatten)]
+    options: ConnectOptions,
+}
 
 /// A client in a worker.
 #[wasm_bindgen]
@@ -45,9 +54,10 @@ impl Client {
         options: JsValue,
         on_event: Function,
     ) -> Result<Client, JsValue> {
-        let options: ConnectOptions = from_js(&options)?;
+        let Connecting { token, options } = from_js(&options)?;
+        let token = token.as_deref().map(AccessToken::new).transpose();
+        let server = Server::from(&server).with_token(token.map_err(to_error)?);
         let key = ReleaseKey::from_system().map_err(to_error)?;
-        let server = Server::from(&server);
         let core = Core::connect(&server, &options, key, |event| emit(&on_event, &event))
             .await
             .map_err(to_error)?;

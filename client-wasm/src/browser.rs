@@ -4,6 +4,8 @@ use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use crate::server::Server;
+
 /// Waits by the worker's own timer; without one it does not wait.
 pub(crate) async fn sleep(millis: i32) {
     let promise = Promise::new(&mut |resolve, _| {
@@ -19,43 +21,60 @@ pub(crate) async fn sleep(millis: i32) {
     let _ = JsFuture::from(promise).await;
 }
 
+/// A file did not come.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfetched {
+    /// The server answers otherwise.
+    #[error("the server answers with status {0}")]
+    Status(u16),
+    /// There is no answer, or only a part of it.
+    #[error("{0}")]
+    Lost(&'static str),
+}
+
 /// Fetches at most `bytes_max` bytes, telling how many have come.
 ///
 /// # Errors
 ///
-/// A short reason when the answer is not a success, is too long, or ends early.
+/// When the answer is not a success, is too long, or ends early.
 pub(crate) async fn fetch(
-    url: &str,
+    server: &Server,
+    path: &str,
     bytes_max: u64,
     mut on_bytes: impl FnMut(u64),
-) -> Result<Vec<u8>, String> {
-    let unanswered = |_| "the server does not answer".to_owned();
+) -> Result<Vec<u8>, Unfetched> {
+    let unanswered = |_| Unfetched::Lost("the server does not answer");
     let global: web_sys::WorkerGlobalScope = js_sys::global()
         .dyn_into()
-        .map_err(|_| "this is not a worker".to_owned())?;
-    let response: web_sys::Response = JsFuture::from(global.fetch_with_str(url))
+        .map_err(|_| Unfetched::Lost("this is not a worker"))?;
+    let headers = web_sys::Headers::new().map_err(unanswered)?;
+    if let Some(authorization) = server.authorization() {
+        let set = headers.set("authorization", &authorization);
+        set.map_err(unanswered)?;
+    }
+    let options = web_sys::RequestInit::new();
+    options.set_headers(&headers);
+    let answer = global.fetch_with_str_and_init(&server.url(path), &options);
+    let response: web_sys::Response = JsFuture::from(answer)
         .await
         .map_err(unanswered)?
         .dyn_into()
         .map_err(unanswered)?;
     if !response.ok() {
-        return Err(format!(
-            "the server answers with status {}",
-            response.status()
-        ));
+        return Err(Unfetched::Status(response.status()));
     }
     let body = response
         .body()
-        .ok_or_else(|| "the answer is empty".to_owned())?;
+        .ok_or(Unfetched::Lost("the answer is empty"))?;
     let reader: web_sys::ReadableStreamDefaultReader = body
         .get_reader()
         .dyn_into()
-        .map_err(|_| "the answer cannot be read".to_owned())?;
+        .map_err(|_| Unfetched::Lost("the answer cannot be read"))?;
     let mut bytes = Vec::new();
     loop {
         let part = JsFuture::from(reader.read())
             .await
-            .map_err(|_| "the connection was lost on the way".to_owned())?;
+            .map_err(|_| Unfetched::Lost("the connection was lost on the way"))?;
         let done = Reflect::get(&part, &"done".into()).is_ok_and(|done| done.is_truthy());
         if done {
             return Ok(bytes);
@@ -63,7 +82,7 @@ pub(crate) async fn fetch(
         let value = Reflect::get(&part, &"value".into()).map_err(unanswered)?;
         let chunk = Uint8Array::new(&value);
         if bytes.len() as u64 + u64::from(chunk.length()) > bytes_max {
-            return Err("the answer is longer than announced".to_owned());
+            return Err(Unfetched::Lost("the answer is longer than announced"));
         }
         let start = bytes.len();
         bytes.resize(start + chunk.length() as usize, 0);

@@ -44,6 +44,9 @@ pub enum ClientError {
         /// What the transport says.
         reason: String,
     },
+    /// The server lets nobody in without a token, or not with this one.
+    #[error("the server asks for a token that it accepts")]
+    TokenNeeded,
     /// A file is not the one that the catalogue names.
     #[error(
         "{what} is not what the server's catalogue announces (sha256 differs); nothing was run"
@@ -111,6 +114,7 @@ impl ClientError {
             Self::Refused(_) => "Refused",
             Self::Disconnected { .. } => "Disconnected",
             Self::Fetch { .. } => "Fetch",
+            Self::TokenNeeded => "TokenNeeded",
             Self::WrongArtifact { .. } => "WrongArtifact",
             Self::Protocol(_) => "Protocol",
             Self::TokenizerMismatch { .. } => "TokenizerMismatch",

@@ -66,6 +66,13 @@ impl Server {
         }
     }
 
+    /// The subprotocol beside the session's that carries the token where no header can be set; see
+    /// docs/protocol.md, section 1.
+    pub fn token_subprotocol(&self) -> Option<String> {
+        let token = self.token.as_ref()?;
+        Some(format!("cutlayer.token.{}", token.0))
+    }
+
     /// The value of the header `Authorization`, where a token is needed.
     pub fn authorization(&self) -> Option<String> {
         let token = self.token.as_ref()?;

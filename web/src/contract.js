@@ -27,7 +27,7 @@
  * @typedef {"server"|"client"} LabelPlace
  * @typedef {"frozen"|"lora"} BottomTraining
  *
- * @typedef {{ device: DeviceChoice, cut: number|null, precision: Precision }} ConnectOptions
+ * @typedef {{ device: DeviceChoice, cut: number|null, precision: Precision, token: string|null }} ConnectOptions
  * @typedef {{ model_id: string, family: string, n_layers: number, d_model: number, cuts: number[] }} Model
  * @typedef {{ models: Model[], model_id: string, cut: number }} Catalogue
  *

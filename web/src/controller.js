@@ -35,6 +35,8 @@ export function createController({ dispatch, getState, startWorker, origin }) {
   let worker = null;
   /** @type {FileLike|null} */
   let file = null;
+  /** @type {string|null} what lets this page in, where the server asks for it */
+  let token = null;
   /** @type {import("./messages.js").Stub|null} the connection on which protection is being calculated */
   let calculatingOn = null;
 
@@ -65,7 +67,9 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     worker?.terminate();
   }
 
-  async function connect() {
+  /** @param {string} [offered] a token, kept for as long as the page is open and nowhere else */
+  async function connect(offered) {
+    token = offered ?? token;
     disconnect();
     dispatch({ type: "connect_started" });
     worker = startWorker();
@@ -81,7 +85,7 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     };
     const { device, cut, precision } = getState().settings;
     await attempt("connect", async (isCurrent) => {
-      const catalogue = await call("connect", [origin, { device, cut, precision }]);
+      const catalogue = await call("connect", [origin, { device, cut, precision, token }]);
       const mechanisms = await call("mechanisms");
       if (!isCurrent()) return;
       dispatch({ type: "connected", catalogue, mechanisms });

@@ -98,7 +98,7 @@ function changePrivacy(wanted) {
 
 /** What the elements may ask for. @type {Record<string, (value: any) => void>} */
 const ACTIONS = {
-  connect: () => controller.connect(),
+  connect: (token) => controller.connect(token),
   start_over: () => controller.startOver(),
   open_file: (file) => controller.openFile(file),
   choose_columns: (columns) => controller.chooseColumns(columns),

@@ -33,6 +33,7 @@ const ADVICE = {
   LimitExceeded: "Use fewer rows or smaller settings, then try again.",
   OneClassOnly: "Choose another label column, or a file with at least two different labels.",
   ProgramMissing: "Reload the page. If it happens again, tell whoever runs the server.",
+  TokenNeeded: "Whoever runs the server gives you one. It stays in this tab until you close it.",
   UnknownCut: "Choose another cut under “Model and device”.",
   Unreachable: "Check that the server is running and that you are online, then connect again.",
   WorkerFailed: "Reload the page. If it happens again, try another browser.",

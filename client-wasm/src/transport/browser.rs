@@ -3,7 +3,7 @@
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_channel::oneshot;
 use futures_util::StreamExt;
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Uint8Array};
 use shared::protocol::message::SUBPROTOCOL;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
@@ -46,8 +46,12 @@ impl BrowserTransport {
         let refused = |_| disconnected("the browser does not allow this address");
         let trace = TraceId::draw()?;
         // A browser sets no headers of a WebSocket.
+        let subprotocols = Array::of1(&SUBPROTOCOL.into());
+        if let Some(token) = server.token_subprotocol() {
+            subprotocols.push(&token.into());
+        }
         let url = format!("{}?trace={trace}", server.socket_url(SESSION_PATH));
-        let socket = WebSocket::new_with_str(&url, SUBPROTOCOL).map_err(refused)?;
+        let socket = WebSocket::new_with_str_sequence(&url, &subprotocols).map_err(refused)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let (sender, inbox) = unbounded();
         let (opened, open) = oneshot::channel();

@@ -3,6 +3,9 @@
 use std::fs;
 
 use anyhow::ensure;
+use server::auth::{Scope, Scopes};
+use server::state::UnixMillis;
+use server::token_command::create;
 use tests::browser::Gpu;
 
 use crate::page::{COMPUTED, Page, SOON};
@@ -69,4 +72,42 @@ async fn the_page_says_that_a_picture_is_no_table_needs_chromium() -> anyhow::Re
     .await?;
     page.phase("privacy", COMPUTED).await?;
     page.ensure_quiet_console().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs chromium and models"]
+async fn the_page_asks_for_a_token_and_is_let_in_by_it_needs_chromium() -> anyhow::Result<()> {
+    let page = Page::open("token", Gpu::Off, "device=cpu&cut=0").await?;
+    // The first token closes the daemon for all who have none.
+    let scopes = Scopes::of(&[Scope::Train, Scope::Predict]);
+    let store = page.server.state.blocking();
+    let token = create(store, "clinic".parse()?, scopes, None, UnixMillis::now())?;
+    page.value("location.reload()").await?;
+    let asked = "document.getElementById('token')?.checkVisibility() === true";
+    page.until(asked, SOON).await?;
+    page.picture("1-asked").await?;
+    let field = page.session().find("#token").await?;
+    field.keys("ctl_wrong").await?;
+    page.click("token-button").await?;
+    let again = "document.documentElement.dataset.phase === 'error' \
+        && document.getElementById('token')?.value === ''";
+    page.until(again, SOON).await?;
+    let field = page.session().find("#token").await?;
+    field.keys(&token.reveal()).await?;
+    page.click("token-button").await?;
+    // What went wrong before is shown until the page has heard of the click.
+    let heard = "document.documentElement.dataset.phase !== 'error'";
+    page.until(heard, SOON).await?;
+    page.phase("ready", COMPUTED).await?;
+    page.picture("2-let-in").await?;
+    let address = page.value("location.href").await?;
+    ensure!(
+        !address.to_string().contains("ctl_"),
+        "the token is in the address"
+    );
+    let file = PrivateFile::write()?;
+    page.choose(&file.path()).await?;
+    page.protected().await?;
+    page.click("train-button").await?;
+    page.phase("done", COMPUTED).await
 }

@@ -81,6 +81,8 @@ class Status extends View {
       this.banner.replaceChildren(
         failureBox({ place: "connect", name: "Unsupported", sentence, advice, fatal: true }),
       );
+    } else if (failure?.name === "TokenNeeded") {
+      this.banner.replaceChildren(failureBox(failure), this.buildEntry());
     } else if (failure?.fatal) {
       const again = h(
         "button",
@@ -97,6 +99,27 @@ class Status extends View {
     } else {
       this.banner.replaceChildren();
     }
+  }
+
+  /** A field for the token; a password field, so that it is not shown and can be kept by the browser if asked. */
+  buildEntry() {
+    const field = h("input", {
+      type: "password",
+      id: "token",
+      required: true,
+      autocomplete: "current-password",
+      spellcheck: false,
+    });
+    const onsubmit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.ask("connect", /** @type {HTMLInputElement} */ (field).value.trim());
+    };
+    return h(
+      "form",
+      { class: "card fields", onsubmit },
+      h("label", { for: "token" }, "Token of this server", field),
+      h("button", { type: "submit", class: "button", "data-testid": "token-button" }, "Connect"),
+    );
   }
 
   /** @param {import("../initial.js").State} state */

@@ -62,7 +62,7 @@ async fn the_command_line_is_let_in_by_its_token() {
     let train = ["train", &rows, "--epochs", "1"];
     let refused = cutlayer(&server, &train, "").await;
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("401"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("asks for a token"));
     let with_token = [&train[..], &["--token", &token]].concat();
     let trained = cutlayer(&server, &with_token, "").await;
     let errors = String::from_utf8_lossy(&trained.stderr);
