@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use shared::protocol::message::TOKEN_SUBPROTOCOL;
+
 use crate::error::ClientError;
 
 /// Longest token that is taken; the daemon's own have about 70 characters.
@@ -70,7 +72,7 @@ impl Server {
     /// docs/protocol.md, section 1.
     pub fn token_subprotocol(&self) -> Option<String> {
         let token = self.token.as_ref()?;
-        Some(format!("cutlayer.token.{}", token.0))
+        Some(format!("{TOKEN_SUBPROTOCOL}{}", token.0))
     }
 
     /// The value of the header `Authorization`, where a token is needed.

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use files::Artifact;
-use files::{hex, sha256};
+use files::sha256;
 use serde::Serialize;
 use shared::model::weights::{Precision, bottom_artifact};
 use shared::model::{ModelConfig, ModelError};
@@ -349,7 +349,7 @@ fn describe(
 ) -> Description {
     let file = |name: &str| {
         let artifact = &artifacts[name];
-        let sha256 = hex(&artifact.sha256);
+        let sha256 = artifact.sha256_hex();
         let path = format!("{ARTIFACTS_PATH}/{name}?sha256={sha256}");
         FileDescription {
             path,

@@ -30,6 +30,7 @@ pub mod check;
 pub mod config;
 pub mod connection;
 pub mod error;
+mod hex;
 pub mod jobs;
 pub mod limits;
 pub mod listener;

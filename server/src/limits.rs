@@ -44,7 +44,7 @@ pub struct Timeouts {
 }
 
 /// What a client that is refused for want of room is told to wait, in the header `Retry-After`.
-pub const RETRY_AFTER_SECS: &str = "5";
+pub const RETRY_AFTER_SECS: u64 = 5;
 
 impl Default for Timeouts {
     fn default() -> Self {

@@ -38,7 +38,7 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
-use crate::jobs::control::{JobControl, LiveRuns};
+use crate::jobs::control::LiveRuns;
 use crate::jobs::end_interrupted;
 use crate::limits::RETRY_AFTER_SECS;
 use crate::quota::Quotas;
@@ -64,7 +64,6 @@ pub struct State {
     pub runs: LiveRuns,
     auth: Authenticator,
     quotas: Arc<Quotas>,
-    control: Arc<dyn JobControl>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     jobs: AtomicU64,
@@ -102,7 +101,6 @@ impl State {
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
             quotas: Arc::new(Quotas::new(app.quotas)),
-            control: Arc::new(runs.clone()),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             auth,
             runs,
@@ -243,7 +241,7 @@ async fn session(
         CONNECTIONS_REFUSED.count(Turned::Stopping);
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            [(header::RETRY_AFTER, RETRY_AFTER_SECS)],
+            [(header::RETRY_AFTER, RETRY_AFTER_SECS.to_string())],
             "the server stops\n",
         )
             .into_response();

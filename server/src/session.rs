@@ -30,6 +30,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use crate::error::Fault;
 use crate::limits::{PREDICTIONS_IN_FLIGHT_MAX, REFUSALS_MAX};
+use crate::state::ExampleCounts;
 use crate::trainer::{Ask, Payload, Predicted, TrainerEvent};
 
 /// What a session wants done, in this order.
@@ -83,15 +84,15 @@ pub struct Run {
     pub hello: Hello,
     /// How to train.
     pub settings: TrainSettings,
+    /// What there is to train on.
+    pub examples: ExampleCounts,
 }
 
 /// What the session has stored; the activations themselves are in the store.
 #[derive(Debug, Default)]
 struct Stored {
     ids: HashSet<u32>,
-    bytes: u64,
-    train: u32,
-    validation: u32,
+    counts: ExampleCounts,
     /// Of every example, where the bottom is trained: a batch of them must fit a frame.
     seq_lengths: Vec<u16>,
 }
@@ -185,11 +186,11 @@ impl Session {
         for example in &upload.examples {
             self.stored.ids.insert(example.example_id);
             match example.split {
-                Split::Train => self.stored.train += 1,
-                Split::Validation => self.stored.validation += 1,
+                Split::Train => self.stored.counts.train += 1,
+                Split::Validation => self.stored.counts.validation += 1,
             }
         }
-        self.stored.bytes += payload_bytes(upload);
+        self.stored.counts.bytes += payload_bytes(upload);
         let examples_stored = self.examples_stored();
         self.send(ServerMessage::Acknowledged(Acknowledged {
             sequence,
@@ -375,7 +376,7 @@ impl Session {
         } = &*self.offer;
         let form = ExampleForm::from(self.agreed()?);
         limits.check_examples(self.examples_stored(), upload.examples.len())?;
-        limits.check_store_bytes(self.stored.bytes, payload.len() as u64)?;
+        limits.check_store_bytes(self.stored.counts.bytes, payload.len() as u64)?;
         let mut fresh = HashSet::with_capacity(upload.examples.len());
         for (position, example) in upload.examples.iter().enumerate() {
             let id = example.example_id;
@@ -387,7 +388,8 @@ impl Session {
     }
 
     fn train<'a>(&mut self, sequence: u64, settings: TrainSettings) -> Result<Effect<'a>, Fault> {
-        let (train, validation) = (self.stored.train, self.stored.validation);
+        let examples = self.stored.counts;
+        let (train, validation) = (examples.train, examples.validation);
         let hello = self.agreed()?.clone();
         settings.check(hello.n_classes, &self.offer.limits)?;
         settings.check_labels(hello.labels)?;
@@ -408,7 +410,11 @@ impl Session {
         }
         self.phase = Phase::Training;
         self.train_sequence = Some(sequence);
-        Ok(Effect::Start(Run { hello, settings }))
+        Ok(Effect::Start(Run {
+            hello,
+            settings,
+            examples,
+        }))
     }
 
     /// What both sides agreed on.
@@ -429,7 +435,7 @@ impl Session {
     }
 
     fn examples_stored(&self) -> u32 {
-        self.stored.train + self.stored.validation
+        self.stored.counts.train + self.stored.counts.validation
     }
 
     fn send(&self, message: ServerMessage) -> Vec<Effect<'static>> {

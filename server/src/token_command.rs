@@ -311,7 +311,7 @@ mod tests {
         )
         .unwrap();
         let secret = &shown.trim_end()[36..];
-        let bytes: [u8; 32] = crate::state::records::unhex(secret).unwrap();
+        let bytes: [u8; 32] = crate::hex::unhex(secret).unwrap();
         for entry in std::fs::read_dir(directory.path()).unwrap() {
             let file = std::fs::read(entry.unwrap().path()).unwrap();
             let holds = |part: &[u8]| file.windows(part.len()).any(|window| window == part);

@@ -8,11 +8,12 @@
 //! | [`programs`] | the daemon and the client, as anybody would run them |
 //! | [`audit`], [`labels`], [`names`] | what is read out of their output |
 //! | [`record`] | finished rows on disk |
-//! | [`statistics`], [`report`], [`figure`] | from records to what is read |
+//! | [`statistics`], [`report`], [`equal`], [`figure`] | from records to what is read |
 //! | [`machine`] | what it was measured on |
 
 mod audit;
 mod data;
+mod equal;
 mod figure;
 mod labels;
 mod list;

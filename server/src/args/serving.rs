@@ -21,7 +21,7 @@ pub struct ServingArgs {
     #[arg(long, env = "CUTLAYER_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// Also let pages of this origin open sessions, such as https://train.example.org.
+    /// Also let pages of this origin open sessions, such as `https://train.example.org`.
     #[arg(
         long,
         env = "CUTLAYER_ALLOW_ORIGIN",

@@ -7,8 +7,8 @@ use rand::TryRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::hex::{hex, unhex};
 use crate::state::TokenKey;
-use crate::state::records::{hex, unhex};
 
 /// What a token begins with, so that people and scanners of secrets know it.
 const PREFIX: &str = "ctl_";

@@ -1,6 +1,5 @@
 //! Files on the daemon's shelf: written once, whole, with a sidecar that says what they are.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use shared::model::ModelError;
 
 use super::CatalogueError;
+use crate::hex::{hex, unhex};
 
 /// A file that may be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,28 +156,6 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = std::str::from_utf8(digits).ok()?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -204,7 +182,7 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&sha256(b"abc")), expected);
         assert_eq!(unhex(expected), Some(sha256(b"abc")));
-        assert_eq!(unhex("zz"), None);
+        assert_eq!(unhex::<32>("zz"), None);
     }
 
     #[test]

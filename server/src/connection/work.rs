@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use rand::rngs::SysRng;
-use shared::protocol::message::{ClientMessage, Predict, Split, Upload};
+use shared::protocol::message::{ClientMessage, Predict, Upload};
 use shared::protocol::tensor::TensorError;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::limits::RUN_EVENTS_MAX;
 use crate::quota::SessionShare;
 use crate::routes::State;
 use crate::session::Run;
-use crate::state::{Agreed, ExampleCounts, FailureClass, JobKey, JobState, NewJob, UnixMillis};
+use crate::state::{Agreed, FailureClass, JobKey, JobState, NewJob, UnixMillis};
 use crate::store::ActivationStore;
 use crate::trainer::{
     ActivationBatch, Answer, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
@@ -49,7 +49,6 @@ pub(super) struct Work {
     principal: Principal,
     share: SessionShare,
     store: Option<Arc<ActivationStore>>,
-    stored: ExampleCounts,
     job: Option<JobId>,
     /// The log of the run that goes on.
     recorder: Option<RunRecorder>,
@@ -68,7 +67,6 @@ impl Work {
             principal,
             share,
             store: None,
-            stored: ExampleCounts::default(),
             job: None,
             recorder: None,
             live: None,
@@ -109,22 +107,11 @@ impl Work {
     pub(super) async fn store(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
         let bytes = payload.len() as u64;
         self.share.take_bytes(bytes)?;
-        match self.write(upload, payload).await {
-            Ok(upload) => {
-                for example in &upload.examples {
-                    match example.split {
-                        Split::Train => self.stored.train += 1,
-                        Split::Validation => self.stored.validation += 1,
-                    }
-                }
-                self.stored.bytes += bytes;
-                Ok(upload)
-            }
-            Err(fault) => {
-                self.share.give_back_bytes(bytes);
-                Err(fault)
-            }
+        let written = self.write(upload, payload).await;
+        if written.is_err() {
+            self.share.give_back_bytes(bytes);
         }
+        written
     }
 
     async fn write(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
@@ -202,7 +189,7 @@ impl Work {
                 labels: run.hello.labels,
                 bottom: run.hello.bottom,
             },
-            examples: self.stored,
+            examples: run.examples,
         };
         Ok((key, RunRecorder::create(state, job).await?))
     }

@@ -1,9 +1,6 @@
 //! Steering a job from outside its session.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::state::{JobKey, Removed, StateError, StateHandle, TenantId};
@@ -48,21 +45,15 @@ impl From<TrainerError> for ControlError {
     }
 }
 
-/// What steering comes to, in time.
-pub type Steering<'a, T = ()> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
-
-/// Holds, continues, ends and deletes jobs. A tenant's job only: another's is `UnknownJob`.
-///
-/// What was asked is under way when the answer comes; that it has happened is in the job's log.
-pub trait JobControl: fmt::Debug + Send + Sync {
-    /// Holds a job after its current step.
-    fn pause(&self, tenant: TenantId, job: JobKey) -> Steering<'_>;
-    /// Goes on with a held job.
-    fn resume(&self, tenant: TenantId, job: JobKey) -> Steering<'_>;
-    /// Ends a job and keeps its best adapter.
-    fn cancel(&self, tenant: TenantId, job: JobKey) -> Steering<'_>;
-    /// Deletes a job that has ended and says what went with it.
-    fn delete(&self, tenant: TenantId, job: JobKey) -> Steering<'_, Removed>;
+/// What is asked of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// To hold after its current step.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To end and keep its best adapter.
+    Cancel,
 }
 
 /// Runs whose sessions are open: the only ones that there are while a run ends with its client.
@@ -92,6 +83,40 @@ impl LiveRuns {
         }
     }
 
+    /// Asks something of a tenant's run. It is under way when this returns; that it has happened is
+    /// in the job's log.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownJob`, `Conflict`; otherwise when state or trainer fail.
+    pub async fn steer(
+        &self,
+        tenant: TenantId,
+        job: JobKey,
+        steer: Steer,
+    ) -> Result<(), ControlError> {
+        let run = self.find(tenant, job).await?;
+        match steer {
+            Steer::Pause => self.trainer.pause(run).await?,
+            Steer::Resume => self.trainer.resume(run).await?,
+            Steer::Cancel => self.trainer.cancel(run).await?,
+        }
+        Ok(())
+    }
+
+    /// Deletes a tenant's job that has ended and says what went with it.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownJob`; `Conflict` for a job that goes on; otherwise when the state fails.
+    pub async fn delete(&self, tenant: TenantId, job: JobKey) -> Result<Removed, ControlError> {
+        let removed = self
+            .state
+            .call(move |store| store.delete_job(tenant, job))
+            .await?;
+        removed.ok_or(ControlError::UnknownJob)
+    }
+
     fn runs(&self) -> MutexGuard<'_, HashMap<JobKey, (TenantId, JobId)>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,39 +130,6 @@ impl LiveRuns {
             Some(&(owner, run)) if owner == tenant => Ok(run),
             _ => Err(ControlError::Conflict),
         }
-    }
-}
-
-impl JobControl for LiveRuns {
-    fn pause(&self, tenant: TenantId, job: JobKey) -> Steering<'_> {
-        Box::pin(async move {
-            let run = self.find(tenant, job).await?;
-            Ok(self.trainer.pause(run).await?)
-        })
-    }
-
-    fn resume(&self, tenant: TenantId, job: JobKey) -> Steering<'_> {
-        Box::pin(async move {
-            let run = self.find(tenant, job).await?;
-            Ok(self.trainer.resume(run).await?)
-        })
-    }
-
-    fn cancel(&self, tenant: TenantId, job: JobKey) -> Steering<'_> {
-        Box::pin(async move {
-            let run = self.find(tenant, job).await?;
-            Ok(self.trainer.cancel(run).await?)
-        })
-    }
-
-    fn delete(&self, tenant: TenantId, job: JobKey) -> Steering<'_, Removed> {
-        Box::pin(async move {
-            let removed = self
-                .state
-                .call(move |store| store.delete_job(tenant, job))
-                .await?;
-            removed.ok_or(ControlError::UnknownJob)
-        })
     }
 }
 

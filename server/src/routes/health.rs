@@ -27,7 +27,7 @@ pub(super) async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
     if stage == Stage::Ready {
         return (no_store, stage.sentence()).into_response();
     }
-    let retry = [(header::RETRY_AFTER, RETRY_AFTER_SECS)];
+    let retry = [(header::RETRY_AFTER, RETRY_AFTER_SECS.to_string())];
     let status = StatusCode::SERVICE_UNAVAILABLE;
     (status, no_store, retry, stage.sentence()).into_response()
 }

@@ -18,7 +18,10 @@ use super::paging::{self, PageQuery};
 use super::refusal::{ApiError, Refusal};
 use super::watch;
 use crate::auth::{Principal, Scope};
-use crate::state::{Agreed, EventRecord, FailureClass, JobKey, JobPlace, JobRecord, JobState};
+use crate::jobs::control::Steer;
+use crate::state::{
+    Agreed, EventRecord, FailureClass, JobKey, JobPlace, JobRecord, JobState, TenantId,
+};
 
 /// Bytes of events after which a page ends: a validation of 1,000 classes is some megabytes.
 pub(super) const EVENTS_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -173,13 +176,13 @@ pub(super) async fn show(
     id: Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     principal.require(Scope::Jobs)?;
-    let key = key(&id)?;
-    let found = state
-        .app
-        .state
-        .call(move |store| store.job(principal.tenant, key))
-        .await?;
-    Ok(Json(found.ok_or(ApiError::UnknownJob)?.into()))
+    let job = job(&state, principal.tenant, key(&id)?).await?;
+    Ok(Json(job.into()))
+}
+
+async fn job(state: &State, tenant: TenantId, key: JobKey) -> Result<JobRecord, ApiError> {
+    let found = state.app.state.call(move |store| store.job(tenant, key));
+    found.await?.ok_or(ApiError::UnknownJob)
 }
 
 /// What happened to a job: a page as JSON, or as it happens where `Accept` is `text/event-stream`.
@@ -216,20 +219,18 @@ pub(super) async fn events(
     let query = paging::query(query)?;
     let limit = paging::limit(query.limit);
     let tenant = principal.tenant;
-    let is_stream = wants_stream(&headers);
-    let after = match watch::last_event_id(&headers)? {
-        Some(last) if is_stream => last,
-        _ => query.after.unwrap_or(0),
-    };
+    let last = watch::last_event_id(&headers)?;
+    let after = query.after.unwrap_or(0);
+    if wants_stream(&headers) {
+        job(&state, tenant, key).await?;
+        return Ok(watch::stream(state, tenant, key, last.unwrap_or(after))?.into_response());
+    }
     let found = state
         .app
         .state
         .call(move |store| store.events(tenant, key, after, limit, EVENTS_BYTES_MAX))
         .await?;
     let (events, job_state) = found.ok_or(ApiError::UnknownJob)?;
-    if is_stream {
-        return Ok(watch::stream(state, tenant, key, after)?.into_response());
-    }
     let next = events.last().map_or(after, |event| event.cursor);
     Ok(Json(EventPage {
         events,
@@ -247,6 +248,18 @@ fn wants_stream(headers: &HeaderMap) -> bool {
         .filter_map(|list| list.to_str().ok())
         .flat_map(|list| list.split(','))
         .any(|kind| kind.trim().starts_with("text/event-stream"))
+}
+
+async fn steer(
+    state: &State,
+    principal: Principal,
+    id: &Path<String>,
+    steer: Steer,
+) -> Result<StatusCode, ApiError> {
+    principal.require(Scope::Jobs)?;
+    let key = key(id)?;
+    state.runs.steer(principal.tenant, key, steer).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Holds a job after its current step.
@@ -268,9 +281,7 @@ pub(super) async fn pause(
     principal: Principal,
     id: Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    principal.require(Scope::Jobs)?;
-    state.control.pause(principal.tenant, key(&id)?).await?;
-    Ok(StatusCode::ACCEPTED)
+    steer(&state, principal, &id, Steer::Pause).await
 }
 
 /// Goes on with a held job.
@@ -292,9 +303,7 @@ pub(super) async fn resume(
     principal: Principal,
     id: Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    principal.require(Scope::Jobs)?;
-    state.control.resume(principal.tenant, key(&id)?).await?;
-    Ok(StatusCode::ACCEPTED)
+    steer(&state, principal, &id, Steer::Resume).await
 }
 
 /// Ends a job and keeps its best adapter.
@@ -316,9 +325,7 @@ pub(super) async fn cancel(
     principal: Principal,
     id: Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    principal.require(Scope::Jobs)?;
-    state.control.cancel(principal.tenant, key(&id)?).await?;
-    Ok(StatusCode::ACCEPTED)
+    steer(&state, principal, &id, Steer::Cancel).await
 }
 
 /// Deletes a job that has ended, and says what went with it.
@@ -341,7 +348,7 @@ pub(super) async fn delete(
     id: Path<String>,
 ) -> Result<Json<RemovedView>, ApiError> {
     principal.require(Scope::Jobs)?;
-    let removed = state.control.delete(principal.tenant, key(&id)?).await?;
+    let removed = state.runs.delete(principal.tenant, key(&id)?).await?;
     Ok(Json(RemovedView {
         events: removed.events,
         adapters: removed.adapters,

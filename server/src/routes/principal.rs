@@ -11,15 +11,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use shared::protocol::message::TOKEN_SUBPROTOCOL;
 
 use super::State;
 use super::access::text;
 use super::refusal::ApiError;
 use crate::auth::{AuthError, Principal};
 use crate::state::UnixMillis;
-
-/// What a subprotocol that carries a token begins with.
-const TOKEN_PROTOCOL: &str = "cutlayer.token.";
 
 impl FromRequestParts<Arc<State>> for Principal {
     type Rejection = Response;
@@ -101,7 +99,7 @@ fn protocol(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
     let mut tokens = lists
         .filter_map(|list| list.to_str().ok())
         .flat_map(|list| list.split(','))
-        .filter_map(|protocol| protocol.trim().strip_prefix(TOKEN_PROTOCOL));
+        .filter_map(|protocol| protocol.trim().strip_prefix(TOKEN_SUBPROTOCOL));
     match (tokens.next(), tokens.next()) {
         (token, None) => Ok(token),
         (_, Some(_)) => Err(AuthError::Refused),

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::auth::AuthError;
 use crate::jobs::control::ControlError;
+use crate::limits::RETRY_AFTER_SECS;
 use crate::quota::QuotaError;
 use crate::state::StateError;
 
@@ -92,7 +93,7 @@ impl ApiError {
     fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Self::Quota(error) => Some(error.retry_after_secs()),
-            Self::Watchers => Some(5),
+            Self::Watchers => Some(RETRY_AFTER_SECS),
             _ => None,
         }
     }

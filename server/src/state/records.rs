@@ -10,6 +10,7 @@ use shared::protocol::message::{AdapterSettings, BottomTraining, LabelPlace, Tra
 use super::events::FailureClass;
 use super::transition::JobState;
 use crate::auth::Scopes;
+use crate::hex::{hex, unhex};
 
 /// Milliseconds since 1970, as the system's clock had them when the record was written. Nothing is
 /// ordered by it alone: a clock may jump.
@@ -98,29 +99,6 @@ key! {
 key! {
     /// Names an adapter.
     AdapterKey
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of lower-case hexadecimal digits: one spelling each, so that a name has one.
-pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
-    Some(bytes)
 }
 
 /// A tenant's number; it is never shown.

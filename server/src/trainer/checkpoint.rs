@@ -34,6 +34,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
 use crate::store::durable;
 pub use error::CheckpointError;
 
@@ -260,11 +261,6 @@ fn sum(bytes: &[u8]) -> Option<(std::ops::Range<usize>, String)> {
     hasher.update([b'0'; SHA256_DIGITS]);
     hasher.update(after);
     Some((digest, hex(&hasher.finalize())))
-}
-
-/// Two digits a byte.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

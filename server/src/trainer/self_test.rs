@@ -11,7 +11,7 @@ use shared::protocol::message::{AdapterSettings, AdapterTarget};
 use super::step::{DeviceBatch, gradients, number};
 use super::{ActivationBatch, TrainerError};
 
-/// Two examples of different lengths, so that padding is part of it.
+/// Two examples of different lengths, so that where one ends is part of it.
 const SEQ_LENGTHS: [u16; 2] = [4, 2];
 
 /// Classes of the head that is tried.

@@ -136,7 +136,7 @@ impl BottomModel {
         self.embeddings.word_table()
     }
 
-    /// Runs the bottom on a padded batch, with an adapter beside its blocks where there is one.
+    /// Runs the bottom on some examples, with an adapter beside its blocks where there is one.
     pub fn pass(&self, batch: &TokenBatch, adapter: Option<&Adapter>) -> BottomPass {
         let lengths: Vec<usize> = batch.seq_lengths.iter().map(|l| usize::from(*l)).collect();
         let sequences = Sequences::new(&lengths, &self.device);

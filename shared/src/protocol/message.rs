@@ -15,6 +15,10 @@ pub const PROTOCOL_VERSION: u16 = 1;
 /// The WebSocket subprotocol that both sides must name in the handshake.
 pub const SUBPROTOCOL: &str = "cutlayer.v1";
 
+/// What a second subprotocol begins with, behind which a token stands: a browser's WebSocket sets no
+/// headers.
+pub const TOKEN_SUBPROTOCOL: &str = "cutlayer.token.";
+
 /// A message from the client, with the raw bytes that follow its header.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ClientMessage {

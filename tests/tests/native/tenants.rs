@@ -104,3 +104,8 @@ async fn only_job(server: &TestServer, token: &str) -> Value {
     assert_eq!(jobs.len(), 1, "{page}");
     jobs[0].clone()
 }
+
+async fn only_job_id(server: &TestServer, token: &str) -> String {
+    let job = only_job(server, token).await;
+    job["id"].as_str().unwrap().to_owned()
+}

@@ -2,7 +2,6 @@
 
 mod attributes;
 mod curve;
-mod equal;
 mod labels;
 mod mrpc;
 mod names;

@@ -17,7 +17,8 @@ use shared::protocol::message::Split;
 
 use super::exchange::Exchange;
 use super::{Best, Run};
-use crate::trainer::checkpoint::{Checkpoint, CheckpointError, Generator, Matrix, State, hex};
+use crate::hex::hex;
+use crate::trainer::checkpoint::{Checkpoint, CheckpointError, Generator, Matrix, State};
 use crate::trainer::step::{DeviceBatch, pooled};
 use crate::trainer::{ActivationBatch, JobSpec, TrainerError};
 

@@ -12,7 +12,7 @@ use crate::model::DeviceFailed;
 
 /// Floating-point operations that one attack may spend on training.
 ///
-/// About two minutes on two cores (docs/audit-learned.md), and one pass of the infilling attack
+/// One to three minutes on two cores (docs/audit-learned.md), and one pass of the infilling attack
 /// over 8,000 sentences of 25 tokens with 12,000 public tokens.
 pub(crate) const FLOPS_MAX: f64 = 2e13;
 

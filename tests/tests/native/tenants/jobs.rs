@@ -15,7 +15,9 @@ use tests::assets::ModelDirectory;
 use tests::http::{self, Response};
 use tests::{Options, TestServer};
 
-use super::{begin, collected, eventually, get, json, milestone, only_job, request, token};
+use super::{
+    begin, collected, eventually, get, json, milestone, only_job, only_job_id, request, token,
+};
 use crate::samples::{server, server_with, train};
 
 const MINE: [Scope; 2] = [Scope::Train, Scope::Jobs];
@@ -47,10 +49,7 @@ async fn finished(server: &TestServer, token: &str) -> (tests::RawClient, String
     begin(&mut client, 3).await;
     let done = milestone(&mut client).await;
     assert!(matches!(done, ServerMessage::TrainDone(_)));
-    let id = only_job(server, token).await["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = only_job_id(server, token).await;
     (client, id)
 }
 
@@ -142,10 +141,7 @@ async fn a_stream_says_what_happens_while_it_happens() {
     let mine = token(&server, "a", &MINE);
     let mut client = collected(&server, &mine).await;
     begin(&mut client, 1000).await;
-    let id = only_job(&server, &mine).await["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = only_job_id(&server, &mine).await;
     let (addr, bearer) = (server.addr, format!("Bearer {mine}"));
     let path = format!("/v1/jobs/{id}/events");
     let stream = tokio::spawn(async move {
@@ -170,10 +166,7 @@ async fn a_job_is_steered_from_outside_its_session() {
     let mine = token(&server, "a", &MINE);
     let mut client = collected(&server, &mine).await;
     begin(&mut client, 1000).await;
-    let path = format!(
-        "/v1/jobs/{}",
-        only_job(&server, &mine).await["id"].as_str().unwrap()
-    );
+    let path = format!("/v1/jobs/{}", only_job_id(&server, &mine).await);
     let post = async |verb: &str| {
         let path = format!("{path}/{verb}");
         request(&server, "POST", &path, &mine).await.status
@@ -265,10 +258,7 @@ async fn a_run_whose_client_went_away_has_failed() {
     let mine = token(&server, "a", &MINE);
     let mut client = collected(&server, &mine).await;
     begin(&mut client, 1000).await;
-    let path = format!(
-        "/v1/jobs/{}",
-        only_job(&server, &mine).await["id"].as_str().unwrap()
-    );
+    let path = format!("/v1/jobs/{}", only_job_id(&server, &mine).await);
     drop(client);
     let job = eventually(&server, &path, &mine, |job| job["state"] == "failed").await;
     assert_eq!(job["failure"], "client_lost");
@@ -281,10 +271,7 @@ async fn a_run_whose_log_cannot_go_on_is_ended() {
     let mine = token(&server, "a", &MINE);
     let mut client = collected(&server, &mine).await;
     begin(&mut client, 1000).await;
-    let id = only_job(&server, &mine).await["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let id = only_job_id(&server, &mine).await;
     let key: JobKey = id.parse().unwrap();
     // Somebody ends the record behind the daemon's back; nothing can be written behind that.
     let ended = [JobEvent::Failed(FailureClass::Trainer)];

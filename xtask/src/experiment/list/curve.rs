@@ -5,9 +5,10 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::{Experiment, Report, equal};
+use super::{Experiment, Report};
 use crate::experiment::audit;
 use crate::experiment::data::DataSet;
+use crate::experiment::equal;
 use crate::experiment::figure::{Figure, Point};
 use crate::experiment::measure::Measure;
 use crate::experiment::report::{Column, Measured, Run, cell, markdown, provenance};

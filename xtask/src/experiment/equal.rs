@@ -14,7 +14,7 @@ const ACCURACY: &str = "/accuracy/accuracy";
 /// Each row with CTI beside its mechanism without, at the row's own EP: seed by seed, on the straight
 /// line between the two levels around it; no protection is the line's first point. Empty where no
 /// row can be compared.
-pub(super) fn table(rows: &[&Measured]) -> String {
+pub(crate) fn table(rows: &[&Measured]) -> String {
     let header = [
         "row",
         "seeds",
