@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
@@ -27,7 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, extract};
 use shared::protocol::message::SUBPROTOCOL;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,14 +38,15 @@ use tracing::Instrument;
 
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
-use crate::connection;
+use crate::connection::{self, Opening, Registry};
+use crate::error::Fault;
 use crate::jobs::control::LiveRuns;
 use crate::jobs::end_interrupted;
 use crate::limits::RETRY_AFTER_SECS;
-use crate::quota::Quotas;
+use crate::quota::{Quotas, SessionShare};
 use crate::session::Offer;
-use crate::state::{StateError, UnixMillis};
-use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
+use crate::state::{StateError, TenantId, UnixMillis};
+use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Held, SESSIONS_OPEN, Turned};
 use crate::telemetry::request_id::RequestId;
 use crate::trainer::JobId;
 use refusal::ApiError;
@@ -62,6 +64,8 @@ pub struct State {
     pub tracker: TaskTracker,
     /// Runs whose sessions are open.
     pub runs: LiveRuns,
+    /// Sessions that another connection may go on with.
+    pub resumable: Arc<Registry>,
     auth: Authenticator,
     quotas: Arc<Quotas>,
     slots: Arc<Semaphore>,
@@ -104,6 +108,7 @@ impl State {
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             auth,
             runs,
+            resumable: Arc::default(),
             app,
             offer,
             shutdown,
@@ -113,13 +118,51 @@ impl State {
         })
     }
 
+    /// A place for a session of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// `SessionsTaken`, `Quota`.
+    pub fn seat(&self, tenant: TenantId) -> Result<Seat, Fault> {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            let sessions_max = self.app.sessions_max;
+            return Err(Fault::SessionsTaken { sessions_max });
+        };
+        let share = self.quotas.open_session(tenant)?;
+        let slot = Slot {
+            _permit: permit,
+            _counted: SESSIONS_OPEN.hold(),
+        };
+        Ok(Seat { share, slot })
+    }
+
     /// Names a new run.
     pub fn new_job(&self) -> JobId {
         JobId(self.jobs.fetch_add(1, Ordering::Relaxed))
     }
 }
 
+/// A place for one session.
+#[derive(Debug)]
+pub struct Seat {
+    /// Of what its tenant may have.
+    pub share: SessionShare,
+    /// Of what the daemon takes.
+    pub slot: Slot,
+}
+
+/// Counts against `--sessions-max` until it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _counted: Held,
+}
+
 type Shared = extract::State<Arc<State>>;
+
+/// What the query of `/v1/session` says where a connection resumes a session: it needs no place for
+/// a new one, and gets through where all are taken.
+const RESUMES: &str = "resume=1";
 
 /// Builds the daemon's routes.
 pub fn router(state: Arc<State>) -> Router {
@@ -211,6 +254,7 @@ async fn catalogue(state: Shared) -> Response {
 async fn session(
     extract::State(state): Shared,
     extract::Extension(request_id): extract::Extension<RequestId>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -254,22 +298,34 @@ async fn session(
     // line.
     let tracked = state.tracker.token();
     let span = tracing::info_span!(parent: None, "session", %request_id);
-    let Ok(slot) = state.slots.clone().try_acquire_owned() else {
-        return upgrade.on_upgrade(move |socket| async move {
-            CONNECTIONS_REFUSED.count(Turned::SessionsFull);
-            connection::turn_away(socket, &state).instrument(span).await;
-            drop(tracked);
-        });
+    let seat = if resumes(query.as_deref()) {
+        Ok(None)
+    } else {
+        state.seat(principal.tenant).map(Some)
     };
-    match state.quotas.open_session(principal.tenant) {
-        Ok(share) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state, principal, share)
-                .instrument(span)
-                .await;
-            drop((slot, tracked));
-        }),
-        Err(error) => ApiError::from(error).into_response(),
-    }
+    let opening = match seat {
+        Ok(None) => Opening::Resuming,
+        Ok(Some(seat)) => Opening::Seated(seat),
+        Err(Fault::Quota(error)) => return ApiError::from(error).into_response(),
+        Err(_) => {
+            return upgrade.on_upgrade(move |socket| async move {
+                CONNECTIONS_REFUSED.count(Turned::SessionsFull);
+                connection::turn_away(socket, &state).instrument(span).await;
+                drop(tracked);
+            });
+        }
+    };
+    upgrade.on_upgrade(move |socket| async move {
+        connection::run(socket, state, principal, opening)
+            .instrument(span)
+            .await;
+        drop(tracked);
+    })
+}
+
+/// Whether a connection says that it resumes a session.
+fn resumes(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == RESUMES))
 }
 
 /// Who opens a session, if they may.

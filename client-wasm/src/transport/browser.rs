@@ -9,7 +9,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
+use super::{RESUMING, SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::browser::sleep;
 use crate::error::ClientError;
 use crate::server::Server;
@@ -27,6 +27,7 @@ enum Incoming {
 
 /// A connection to a server.
 pub struct BrowserTransport {
+    server: Server,
     socket: WebSocket,
     trace: TraceId,
     inbox: UnboundedReceiver<Incoming>,
@@ -43,14 +44,18 @@ impl BrowserTransport {
     ///
     /// `ClientError::Disconnected` when nobody answers.
     pub async fn connect(server: &Server) -> Result<Self, ClientError> {
-        let refused = |_| disconnected("the browser does not allow this address");
         let trace = TraceId::draw()?;
+        Self::open(server, trace, &format!("trace={trace}")).await
+    }
+
+    async fn open(server: &Server, trace: TraceId, query: &str) -> Result<Self, ClientError> {
+        let refused = |_| disconnected("the browser does not allow this address");
         // A browser sets no headers of a WebSocket.
         let subprotocols = Array::of1(&SUBPROTOCOL.into());
         if let Some(token) = server.token_subprotocol() {
             subprotocols.push(&token.into());
         }
-        let url = format!("{}?trace={trace}", server.socket_url(SESSION_PATH));
+        let url = format!("{}?{query}", server.socket_url(SESSION_PATH));
         let socket = WebSocket::new_with_str_sequence(&url, &subprotocols).map_err(refused)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let (sender, inbox) = unbounded();
@@ -75,6 +80,7 @@ impl BrowserTransport {
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         let mut transport = Self {
+            server: server.clone(),
             socket,
             trace,
             inbox,
@@ -117,6 +123,17 @@ impl Transport for BrowserTransport {
 
     async fn breathe(&mut self) {
         super::breathe().await;
+    }
+
+    async fn reopen(&mut self) -> Result<(), ClientError> {
+        let trace = TraceId::draw()?;
+        let query = format!("trace={trace}&{RESUMING}");
+        *self = Self::open(&self.server, trace, &query).await?;
+        Ok(())
+    }
+
+    async fn wait(millis: u32) {
+        sleep(i32::try_from(millis).unwrap_or(i32::MAX)).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! A WebSocket by tokio-tungstenite.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::SUBPROTOCOL;
@@ -10,13 +12,14 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
+use super::{RESUMING, SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::error::ClientError;
 use crate::server::Server;
 
 /// A connection to a server.
 #[derive(Debug)]
 pub struct NativeTransport {
+    server: Server,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     trace: TraceId,
 }
@@ -28,10 +31,13 @@ impl NativeTransport {
     ///
     /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
     pub async fn connect(server: impl Into<Server>) -> Result<Self, ClientError> {
-        let server = server.into();
+        Self::open(server.into(), SESSION_PATH).await
+    }
+
+    async fn open(server: Server, path: &str) -> Result<Self, ClientError> {
         let lost = |error: &dyn std::fmt::Display| disconnected(error.to_string());
         let mut request = server
-            .socket_url(SESSION_PATH)
+            .socket_url(path)
             .into_client_request()
             .map_err(|e| lost(&e))?;
         let trace = TraceId::draw()?;
@@ -52,7 +58,11 @@ impl NativeTransport {
         let (socket, _) = connect_async_with_config(request, Some(config), true)
             .await
             .map_err(|error| lost(&error))?;
-        Ok(Self { socket, trace })
+        Ok(Self {
+            server,
+            socket,
+            trace,
+        })
     }
 }
 
@@ -87,5 +97,15 @@ impl Transport for NativeTransport {
 
     async fn breathe(&mut self) {
         super::breathe().await;
+    }
+
+    async fn reopen(&mut self) -> Result<(), ClientError> {
+        let path = format!("{SESSION_PATH}?{RESUMING}");
+        *self = Self::open(self.server.clone(), &path).await?;
+        Ok(())
+    }
+
+    async fn wait(millis: u32) {
+        tokio::time::sleep(Duration::from_millis(u64::from(millis))).await;
     }
 }

@@ -50,6 +50,16 @@ pub struct ServingArgs {
     )]
     pub connections_max: u16,
 
+    /// How long a session whose connection was lost waits for its client; 0: it ends at once.
+    #[arg(
+        long,
+        env = "CUTLAYER_RESUME_WINDOW",
+        value_name = "SECONDS",
+        default_value_t = 120,
+        value_parser = clap::value_parser!(u16).range(..=3600)
+    )]
+    pub resume_window: u16,
+
     /// After SIGTERM, how long sessions and requests may take to end.
     #[arg(
         long,

@@ -70,7 +70,9 @@ impl ServerMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ResumeError {
     /// It cannot have processed that.
-    #[error("message {actual} cannot have been processed; the last one that was sent is {expected}")]
+    #[error(
+        "message {actual} cannot have been processed; the last one that was sent is {expected}"
+    )]
     NotSent {
         /// The last one that was sent.
         expected: u64,
@@ -280,7 +282,9 @@ mod tests {
     }
 
     fn handed(outbox: &mut Outbox<Vec<u8>>) -> Vec<u8> {
-        std::iter::from_fn(|| outbox.hand_over()).flatten().collect()
+        std::iter::from_fn(|| outbox.hand_over())
+            .flatten()
+            .collect()
     }
 
     #[test]
