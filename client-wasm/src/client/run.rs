@@ -145,8 +145,11 @@ impl<T: Transport> Client<T> {
             .job
             .train(&self.pipeline, plan, commands, &mut on_event);
         let done = Box::pin(run).await;
-        if done.is_err() {
-            self.trained = None;
+        if done.is_err()
+            && let Some(failed) = self.trained.take()
+        {
+            // Not a lost connection: the server need not wait for anybody.
+            failed.job.goodbye().await;
         }
         done
     }
@@ -179,8 +182,11 @@ impl<T: Transport> Client<T> {
         let mut order = with_split(&train, &validation);
         order.shuffle(&mut self.rng(Draw::Order)?);
         let examples = labelled(dataset, &order);
-        job.upload(&self.pipeline, &examples, commands, on_event)
-            .await?;
+        let uploaded = job.upload(&self.pipeline, &examples, commands, on_event);
+        if let Err(error) = uploaded.await {
+            job.goodbye().await;
+            return Err(error);
+        }
         let class_counts = class_counts(dataset, &train);
         Ok(Trained {
             job,

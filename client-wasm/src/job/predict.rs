@@ -35,7 +35,7 @@ impl<T: Transport> Job<T> {
             };
             let frame = self.session.predict(predict, &payload)?;
             self.send(frame).await?;
-            let answer = self.receive().await?;
+            let answer = self.receive(&mut |_| {}).await?;
             all.extend(
                 self.probabilities(pipeline, request_id, batch.len(), answer)
                     .await?,

@@ -34,6 +34,21 @@ impl NativeTransport {
         Self::open(server.into(), SESSION_PATH).await
     }
 
+    /// Connects to a server again, to go on with a session there.
+    ///
+    /// # Errors
+    ///
+    /// As for `connect`.
+    pub async fn reconnect(server: &Server) -> Result<Self, ClientError> {
+        let path = format!("{SESSION_PATH}?{RESUMING}");
+        Self::open(server.clone(), &path).await
+    }
+
+    /// Where it is connected to.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     async fn open(server: Server, path: &str) -> Result<Self, ClientError> {
         let lost = |error: &dyn std::fmt::Display| disconnected(error.to_string());
         let mut request = server
@@ -100,8 +115,7 @@ impl Transport for NativeTransport {
     }
 
     async fn reopen(&mut self) -> Result<(), ClientError> {
-        let path = format!("{SESSION_PATH}?{RESUMING}");
-        *self = Self::open(self.server.clone(), &path).await?;
+        *self = Self::reconnect(&self.server).await?;
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use shared::protocol::resume::UNCOUNTED;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::{Instant, sleep_until};
 
+use super::Connection;
 use super::line::{Came, Line};
 use super::registry::TakeOver;
-use super::{Connection, Ending};
 use crate::auth::Principal;
 use crate::error::Fault;
 use crate::routes::{Seat, State};

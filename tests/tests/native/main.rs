@@ -11,6 +11,7 @@ mod peft;
 mod pipeline;
 mod reading;
 mod reference;
+mod resume;
 mod samples;
 mod server_http;
 mod server_session;

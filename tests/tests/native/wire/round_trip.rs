@@ -12,6 +12,7 @@ use shared::protocol::message::{
     PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
     Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
 };
+use shared::protocol::resume::{Received, Resume};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 fn config() -> ProptestConfig {
@@ -154,13 +155,28 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
     ]);
     let verdict = (any::<u32>(), judgement)
         .prop_map(|(step, judgement)| ClientMessage::Verdict(Verdict { step, judgement }));
+    let resume = any::<([u8; 16], u64)>().prop_map(|(session_token, received)| {
+        ClientMessage::Resume(Resume {
+            session_token,
+            received,
+        })
+    });
+    let received = received().prop_map(ClientMessage::Received);
+    let connection = prop_oneof![resume, received];
     prop_oneof![
-        (prop_oneof![hello(), train(), empty, verdict], Just(vec![])),
+        (
+            prop_oneof![hello(), train(), empty, verdict, connection],
+            Just(vec![])
+        ),
         (
             prop_oneof![upload, predict, answer()],
             vec(any::<u8>(), 0..100)
         ),
     ]
+}
+
+fn received() -> impl Strategy<Value = Received> {
+    any::<u64>().prop_map(|received| Received { received })
 }
 
 /// What answers a run with a tensor.
@@ -332,7 +348,10 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
             })
         });
     let empty = select(vec![ServerMessage::Paused, ServerMessage::Continued]);
+    let resumed = received().prop_map(ServerMessage::Resumed);
     prop_oneof![
+        resumed,
+        received().prop_map(ServerMessage::Received),
         welcome(),
         report(),
         acknowledged,
