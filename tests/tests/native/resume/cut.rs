@@ -1,7 +1,7 @@
 //! The client's library against a real daemon through a network that fails at every message in turn:
 //! the run is the one that nobody disturbed, bit for bit.
 
-use client_wasm::client::run::Answer;
+use client_wasm::client::Answer;
 use client_wasm::error::ClientError;
 use client_wasm::events::Event;
 use client_wasm::options::{Bottom, LabelsAt, TrainOptions};
@@ -67,12 +67,9 @@ async fn run(options: &TrainOptions, disturbances: Vec<Option<Disturbance>>) -> 
     person.protect("token").await;
     let mut reconnected = 0;
     let run = tried(&mut person, options, &mut reconnected).await;
-    if run.is_ok() {
-        Box::pin(person.client.goodbye()).await;
-    } else {
-        drop(person);
-    }
+    // Before the farewell: nobody comes back to say it again.
     let (disturbed, sessions) = (proxy.disturbed(), proxy.sessions());
+    Box::pin(person.client.goodbye()).await;
     let data = server.stop().await.unwrap();
     assert_eq!(tests::test_server::sessions_in(data.path()).unwrap(), 0);
     Ran {
@@ -207,7 +204,7 @@ async fn a_network_that_fails_again_and_again_delays_a_run_and_changes_nothing()
         });
         let ran = run(&options, disturbances.collect()).await;
         assert!(ran.run.unwrap() == whole, "seed {seed}");
-        assert!(ran.disturbed >= 6, "seed {seed}: only {}", ran.disturbed);
+        assert!(ran.disturbed >= 4, "seed {seed}: only {}", ran.disturbed);
         assert_eq!(ran.sessions, 1 + ran.disturbed, "seed {seed}");
     }
 }
