@@ -1,4 +1,4 @@
-//! One WebSocket: bytes in, bytes out, timers, back-pressure. The only place that handles frames.
+//! A session's bytes in and out, its timers, its back-pressure. The only place that handles frames.
 //!
 //! The loop brings one message at a time to the session and carries its effects out before it reads
 //! the next, so a client that sends faster than the disk writes is held back by TCP. It never waits
@@ -12,15 +12,15 @@
 //! | file | what |
 //! |---|---|
 //! | `door` | the first message: a new session, or one that goes on |
+//! | `life` | a session from its first message to its end: in a connection, between two, in the next |
 //! | `line` | one WebSocket and its end |
-//! | `parked` | a session between two connections |
 //! | `registry` | the way from a token to its session |
 //! | `work` | what a session has at work |
 //! | `writer` | what waits for the socket, and what the client may ask for again |
 
 mod door;
+mod life;
 mod line;
-mod parked;
 mod registry;
 mod work;
 mod writer;
@@ -35,13 +35,10 @@ use rand::rngs::{SysError, SysRng};
 use shared::protocol::codec::{decode_client, encode_server};
 use shared::protocol::message::{Refused, ServerMessage};
 use shared::protocol::phase::Phase;
-use shared::protocol::refusal::{
-    CLOSE_DONE, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE,
-};
+use shared::protocol::refusal::{CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE};
 use shared::protocol::resume::UNCOUNTED;
 use tokio::sync::mpsc::Permit;
-use tokio::time::{Instant, interval_at, sleep_until, timeout};
-use tracing::Instrument;
+use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::auth::Principal;
 use crate::error::Fault;
@@ -49,7 +46,7 @@ use crate::routes::{Seat, Slot, State};
 use crate::session::{Effect, Session};
 use crate::state::TenantId;
 use crate::telemetry::metrics::{
-    CLIENT_WAIT, FRAMES_RECEIVED, RECEIVED_BYTES, REFUSALS, SESSIONS_OPENED, SESSIONS_RESUMED,
+    CLIENT_WAIT, FRAMES_RECEIVED, RECEIVED_BYTES, REFUSALS, SESSIONS_OPENED,
 };
 use crate::trainer::TrainerEvent;
 pub use door::{Opening, run, turn_away};
@@ -73,9 +70,6 @@ enum Ending {
     /// The session goes on in another connection.
     TakenOver(Box<TakeOver>),
 }
-
-/// What the older of two connections is told.
-const TAKEN_OVER: &str = "the session goes on in another connection";
 
 /// One session, through one connection after the other.
 struct Connection {
@@ -126,69 +120,6 @@ impl Connection {
             _slot: seat.slot,
             state,
         })
-    }
-
-    /// Serves the session, from what comes first to its end, through one connection after the other.
-    async fn run(mut self, mut line: Line, first: Came) {
-        let mut ended = self.take_message(first).await;
-        self.enter();
-        loop {
-            let ending = match ended.take() {
-                Some(ending) => ending,
-                None => self.serve(&mut line).await,
-            };
-            let next = match ending {
-                Ending::TakenOver(next) => {
-                    let patience = self.state.app.timeouts.close;
-                    let closed = line.close(CLOSE_GOING_AWAY, TAKEN_OVER, patience);
-                    self.state.tracker.spawn(closed.in_current_span());
-                    *next
-                }
-                Ending::Lost if self.entered.is_some() && self.session.can_be_resumed() => {
-                    drop(line);
-                    match self.wait().await {
-                        Ok(next) => next,
-                        Err(reason) => {
-                            self.entered = None;
-                            self.work.release().await;
-                            return tracing::info!(reason, "a session was lost for good");
-                        }
-                    }
-                }
-                ending => return self.end(line, ending).await,
-            };
-            line = next.line;
-            ended = self.go_on(next.received);
-        }
-    }
-
-    /// Lets the session be resumed from now on, if it has begun and the daemon allows it.
-    fn enter(&mut self) {
-        if self.session.can_be_resumed() && !self.state.app.timeouts.resume.is_zero() {
-            self.entered = Some(self.state.resumable.enter(self.tenant, self.token));
-        }
-    }
-
-    /// Goes on in another connection, whose client has processed this much.
-    fn go_on(&mut self, received: u64) -> Option<Ending> {
-        self.heard = Instant::now();
-        self.used = self.heard;
-        let answer = match self.outgoing.go_back(received) {
-            Ok(()) => {
-                SESSIONS_RESUMED.add(1);
-                tracing::info!("a session goes on in another connection");
-                ServerMessage::Resumed(self.session.resumed())
-            }
-            Err(error) => {
-                // What waits is of no use to a client that cannot put it in its place.
-                self.outgoing = Outgoing::new(Keep::Nothing);
-                let refused = Fault::from(error).refuse(Some(UNCOUNTED)).closing();
-                let code = refused.code.close_code();
-                self.send(&ServerMessage::Refused(refused), &[]);
-                return Some(Ending::Close(code, "it cannot go on there"));
-            }
-        };
-        self.notify(&answer)
     }
 
     async fn serve(&mut self, line: &mut Line) -> Ending {
@@ -433,34 +364,6 @@ impl Connection {
             permit.send(message);
         }
         None
-    }
-
-    /// Deletes what the session has, then closes: who sees the close frame knows that the data is
-    /// gone.
-    async fn end(mut self, mut line: Line, ending: Ending) {
-        // First: nobody goes on with what is being deleted.
-        self.entered = None;
-        self.work.release().await;
-        let patience = self.state.app.timeouts.close;
-        match ending {
-            Ending::Close(code, reason) => {
-                let waiting = async {
-                    while let Some(message) = self.outgoing.pop() {
-                        line.writer.send(message, patience).await;
-                    }
-                };
-                // In all, not for each: a client that does not read must not hold the daemon up.
-                let _ = timeout(patience, waiting).await;
-                line.close(code, reason, patience).await;
-                tracing::info!(code, reason, "a session closed");
-            }
-            Ending::Closed => {
-                line.writer.close(CLOSE_DONE, "", patience).await;
-                tracing::info!("a session was closed by its client");
-            }
-            Ending::Lost | Ending::TakenOver(_) => tracing::info!("a session was lost"),
-            Ending::Unread => tracing::info!("a session was not read by its client"),
-        }
     }
 }
 

@@ -215,7 +215,6 @@ impl<T: Transport> Client<T> {
         &mut self,
         texts: &[(RawText, Option<RawText>)],
     ) -> Result<Vec<Answer>, ClientError> {
-        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
         let texts: Vec<_> = texts
             .iter()
             .map(|(text, pair)| TextPair {
@@ -224,11 +223,22 @@ impl<T: Transport> Client<T> {
                 class: None,
             })
             .collect();
-        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
+        let probabilities = self.probabilities(&texts).await?;
+        let trained = self.trained.as_ref().ok_or(NOTHING_TRAINED)?;
         let answers = probabilities.chunks_exact(trained.labels.len());
         Ok(answers
             .map(|classes| answer(&trained.labels, classes))
             .collect())
+    }
+
+    /// Class probabilities by the adapter of the last run.
+    async fn probabilities(&mut self, texts: &[TextPair<'_>]) -> Result<Vec<f32>, ClientError> {
+        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let found = trained.job.predict(&self.pipeline, texts).await;
+        if matches!(found, Err(ClientError::SessionGone)) {
+            self.trained = None; // and with it the adapter: the next run has a session of its own
+        }
+        found
     }
 
     /// Classifies a second labelled file with the adapter of the last run and counts the right
@@ -244,14 +254,15 @@ impl<T: Transport> Client<T> {
         bytes: &[u8],
         chosen: &ChosenColumns,
     ) -> Result<Evaluation, ClientError> {
-        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let trained = self.trained.as_ref().ok_or(NOTHING_TRAINED)?;
+        let n_classes = trained.labels.len();
         let table = Table::read(name, bytes)?;
         let columns = Columns::choose(&table, &chosen.as_choice())?;
         let dataset = Dataset::with_labels(&table, &columns, &trained.labels)?;
         let texts: Vec<_> = dataset.examples().iter().map(text_pair).collect();
-        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
-        let answers = probabilities.chunks_exact(trained.labels.len());
-        let mut confusion = Confusion::new(trained.labels.len());
+        let probabilities = self.probabilities(&texts).await?;
+        let answers = probabilities.chunks_exact(n_classes);
+        let mut confusion = Confusion::new(n_classes);
         for (example, answer) in dataset.examples().iter().zip(answers) {
             confusion.add(example.label as usize, best_class(answer).unwrap_or(0));
         }
