@@ -143,6 +143,8 @@ impl Transport for Connection {
 
     async fn reopen(&mut self) -> Result<(), ClientError> {
         let socket = NativeTransport::reconnect(&self.server).await?;
+        // Without a close frame, which would end the session, not only the connection.
+        self.pump.abort();
         let recorder = self.recorder.take();
         *self = Self::over(socket);
         self.recorder = recorder;

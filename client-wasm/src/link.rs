@@ -133,7 +133,8 @@ impl<T: Transport> Link<T> {
                 }
                 State::Retrying => {
                     T::wait(pause_millis(self.attempts, random()?)).await;
-                    match self.reconnect().await {
+                    // Boxed: opening a socket takes a large state, and every receive would carry it.
+                    match Box::pin(self.reconnect()).await {
                         Ok(()) => return Ok(Incoming::News(Event::Reconnected)),
                         Err(error) if error.is_loss() => self.state = State::Lost,
                         Err(error) => return Err(error),

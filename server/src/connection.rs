@@ -35,7 +35,9 @@ use rand::rngs::{SysError, SysRng};
 use shared::protocol::codec::{decode_client, encode_server};
 use shared::protocol::message::{Refused, ServerMessage};
 use shared::protocol::phase::Phase;
-use shared::protocol::refusal::{CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE};
+use shared::protocol::refusal::{
+    CLOSE_COMING_BACK, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE,
+};
 use shared::protocol::resume::UNCOUNTED;
 use tokio::sync::mpsc::Permit;
 use tokio::time::{Instant, interval_at, sleep_until};
@@ -184,6 +186,9 @@ impl Connection {
             Some(Ok(Message::Binary(frame))) => frame,
             Some(Ok(Message::Text(_))) => return self.unreadable(Fault::Text.refuse(None)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return None,
+            Some(Ok(Message::Close(Some(frame)))) if frame.code == CLOSE_COMING_BACK => {
+                return Some(Ending::Lost);
+            }
             Some(Ok(Message::Close(_))) => return Some(Ending::Closed),
             None => return Some(Ending::Lost),
             Some(Err(error)) if is_too_large(&error) => {

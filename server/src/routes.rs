@@ -28,6 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, extract};
 use shared::protocol::message::SUBPROTOCOL;
+use shared::protocol::resume::RESUMING_QUERY;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -159,10 +160,6 @@ pub struct Slot {
 }
 
 type Shared = extract::State<Arc<State>>;
-
-/// What the query of `/v1/session` says where a connection resumes a session: it needs no place for
-/// a new one, and gets through where all are taken.
-const RESUMES: &str = "resume=1";
 
 /// Builds the daemon's routes.
 pub fn router(state: Arc<State>) -> Router {
@@ -325,7 +322,7 @@ async fn session(
 
 /// Whether a connection says that it resumes a session.
 fn resumes(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair == RESUMES))
+    query.is_some_and(|query| query.split('&').any(|pair| pair == RESUMING_QUERY))
 }
 
 /// Who opens a session, if they may.

@@ -11,7 +11,7 @@ use shared::protocol::message::{
     ClientMessage, Hello, RefusalCode, Refused, SUBPROTOCOL, ServerMessage, TOKEN_SUBPROTOCOL,
     Welcome,
 };
-use shared::protocol::resume::{Resume, UNCOUNTED};
+use shared::protocol::resume::{RESUMING_QUERY, Resume, UNCOUNTED};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -60,7 +60,7 @@ impl RawClient {
     pub async fn connect_again(server: SocketAddr, token: Option<&str>) -> anyhow::Result<Self> {
         let token = token.map(|token| format!(", {TOKEN_SUBPROTOCOL}{token}"));
         let protocols = format!("{SUBPROTOCOL}{}", token.unwrap_or_default());
-        Self::connect_with(server, "/v1/session?resume=1", &protocols).await
+        Self::connect_with(server, &format!("/v1/session?{RESUMING_QUERY}"), &protocols).await
     }
 
     /// Asks for a session in a connection of its own; what the client has received from it, and how

@@ -5,11 +5,13 @@ use futures_channel::oneshot;
 use futures_util::StreamExt;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use shared::protocol::message::SUBPROTOCOL;
+use shared::protocol::refusal::CLOSE_COMING_BACK;
+use shared::protocol::resume::RESUMING_QUERY;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
-use super::{RESUMING, SESSION_PATH, TraceId, Transport, closed, disconnected};
+use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::browser::sleep;
 use crate::error::ClientError;
 use crate::server::Server;
@@ -96,12 +98,19 @@ impl BrowserTransport {
     }
 }
 
+impl BrowserTransport {
+    fn is_open(&self) -> bool {
+        self.socket.ready_state() == WebSocket::OPEN
+    }
+}
+
 impl Transport for BrowserTransport {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
-        while self.socket.buffered_amount() > BUFFERED_BYTES_MAX {
+        // What a closed socket has not sent stays in its queue for ever.
+        while self.is_open() && self.socket.buffered_amount() > BUFFERED_BYTES_MAX {
             sleep(BACKED_UP_MILLIS).await;
         }
-        if self.socket.ready_state() != WebSocket::OPEN {
+        if !self.is_open() {
             return Err(disconnected("closed"));
         }
         self.socket
@@ -126,8 +135,11 @@ impl Transport for BrowserTransport {
     }
 
     async fn reopen(&mut self) -> Result<(), ClientError> {
+        // A browser leaves no connection without a close frame, and without this code that would end
+        // the session, where the server has not noticed yet that the connection is lost.
+        let _ = self.socket.close_with_code(CLOSE_COMING_BACK);
         let trace = TraceId::draw()?;
-        let query = format!("trace={trace}&{RESUMING}");
+        let query = format!("trace={trace}&{RESUMING_QUERY}");
         *self = Self::open(&self.server, trace, &query).await?;
         Ok(())
     }

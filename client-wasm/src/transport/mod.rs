@@ -62,9 +62,6 @@ pub(crate) async fn breathe() {
 /// The path of the session's endpoint.
 pub const SESSION_PATH: &str = "/v1/session";
 
-/// The query of a connection that goes on with a session: it needs no place for a new one.
-pub(crate) const RESUMING: &str = "resume=1";
-
 /// What a connection is called in the server's log, so that one who runs the server finds it there.
 ///
 /// Drawn anew for each connection and derived from nothing: it says no more than the connection

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::SUBPROTOCOL;
+use shared::protocol::resume::RESUMING_QUERY;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::{RESUMING, SESSION_PATH, TraceId, Transport, closed, disconnected};
+use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
 use crate::error::ClientError;
 use crate::server::Server;
 
@@ -40,7 +41,7 @@ impl NativeTransport {
     ///
     /// As for `connect`.
     pub async fn reconnect(server: &Server) -> Result<Self, ClientError> {
-        let path = format!("{SESSION_PATH}?{RESUMING}");
+        let path = format!("{SESSION_PATH}?{RESUMING_QUERY}");
         Self::open(server.clone(), &path).await
     }
 

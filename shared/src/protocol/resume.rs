@@ -20,6 +20,10 @@ use super::message::{ClientMessage, ServerMessage};
 /// The number of a frame that is about the connection and not counted.
 pub const UNCOUNTED: u64 = 0;
 
+/// What the query of `/v1/session` says where a connection resumes a session: it needs no place for a
+/// new one, and gets through where all are taken.
+pub const RESUMING_QUERY: &str = "resume=1";
+
 /// Messages that are processed before they have to be confirmed: small ones are kept in such a number
 /// at most.
 pub const CONFIRM_MESSAGES: u64 = 16;

@@ -9,8 +9,11 @@ use server::token_command::create;
 use shared::protocol::message::{
     Acknowledged, ClientMessage, LabelPlace, RefusalCode, ServerMessage,
 };
+use shared::protocol::refusal::CLOSE_COMING_BACK;
 use shared::protocol::resume::{Received, Resume};
 use tests::{Options, RawClient, Received as Came, TestServer};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::{LONG, waiting};
 use crate::samples::{train, upload};
@@ -194,6 +197,23 @@ async fn a_close_frame_is_no_lost_connection() {
     client.into_socket().close(None).await.unwrap();
     stored(&server, 0).await;
     assert_unknown(&server, resume(token, 2)).await;
+}
+
+/// A browser cannot leave a connection without a word; with this one it comes back.
+#[tokio::test]
+async fn a_client_that_says_that_it_comes_back_is_waited_for() {
+    let server = long().await;
+    let (mut client, token) = welcomed(&server).await;
+    send_upload(&mut client, 0, 8).await;
+    assert_acknowledged(&mut client, 2, 8).await;
+    let frame = CloseFrame {
+        code: CLOSE_COMING_BACK.into(),
+        reason: Utf8Bytes::default(),
+    };
+    client.into_socket().close(Some(frame)).await.unwrap();
+    let mut client = resumed(&server, resume(token, 2), 2).await;
+    send_upload(&mut client, 8, 8).await;
+    assert_acknowledged(&mut client, 3, 16).await;
 }
 
 #[tokio::test]
