@@ -59,8 +59,8 @@ pub struct Plan {
     pub seed: Option<Seed>,
 }
 
-/// Bytes and frames of a session, those that had to be sent again too. Without what only says what has
-/// arrived.
+/// Bytes and frames of a session, those that had to be sent again too. Without what only says what
+/// has arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Traffic {
     /// Bytes of frames sent.

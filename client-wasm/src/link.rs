@@ -1,9 +1,9 @@
 //! A session's way to the server, through one connection after the other.
 //!
 //! It keeps what the server has not confirmed, drops what comes twice, and connects again when the
-//! connection is lost: a bounded number of times, after growing and random pauses. What stands above
-//! it sees every message of the server once and in order. docs/protocol.md, section 8, has the rules;
-//! the server's half is `server/src/connection`.
+//! connection is lost: a bounded number of times, after growing and random pauses. What stands
+//! above it sees every message of the server once and in order. docs/protocol.md, section 8, has
+//! the rules; the server's half is `server/src/connection`.
 //!
 //! Only who listens notices a loss: a frame that is sent meanwhile is kept, and sent in the next
 //! connection.
@@ -133,7 +133,8 @@ impl<T: Transport> Link<T> {
                 }
                 State::Retrying => {
                     T::wait(pause_millis(self.attempts, random()?)).await;
-                    // Boxed: opening a socket takes a large state, and every receive would carry it.
+                    // Boxed: opening a socket takes a large state, and every receive would carry
+                    // it.
                     match Box::pin(self.reconnect()).await {
                         Ok(()) => return Ok(Incoming::News(Event::Reconnected)),
                         Err(error) if error.is_loss() => self.state = State::Lost,

@@ -12,7 +12,7 @@
 //! | file | what |
 //! |---|---|
 //! | `door` | the first message: a new session, or one that goes on |
-//! | `life` | a session from its first message to its end: in a connection, between two, in the next |
+//! | `life` | a session from beginning to end: in a connection, between two, in the next |
 //! | `line` | one WebSocket and its end |
 //! | `registry` | the way from a token to its session |
 //! | `work` | what a session has at work |

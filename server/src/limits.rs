@@ -12,8 +12,9 @@ pub const OUTGOING_MESSAGES_MAX: usize = 64;
 /// The largest message, a confusion matrix of 1,000 classes, takes 4 MB.
 pub const OUTGOING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Messages that a client has not confirmed and may ask for again. One that keeps the protocol confirms
-/// every 16th, so these are what a slow line holds; step reports of 100 bytes for the most part.
+/// Messages that a client has not confirmed and may ask for again. One that keeps the protocol
+/// confirms every 16th, so these are what a slow line holds; step reports of 100 bytes for the most
+/// part.
 pub const KEPT_MESSAGES_MAX: usize = 4096;
 
 /// Reports of a run that wait for its session. The session never waits for its client, so this is

@@ -1,10 +1,10 @@
 //! A proxy in front of the daemon that does to WebSocket messages what networks do, and what they
-//! should not: it cuts a connection at a message, in the middle of one, sends one twice, or two in the
-//! wrong order.
+//! should not: it cuts a connection at a message, in the middle of one, sends one twice, or two in
+//! the wrong order.
 //!
 //! It passes bytes on as they are and looks only for where a WebSocket frame begins and ends (RFC
-//! 6455, section 5.2), so what arrives has been written by the client or the daemon. Connections other
-//! than sessions pass untouched.
+//! 6455, section 5.2), so what arrives has been written by the client or the daemon. Connections
+//! other than sessions pass untouched.
 
 use std::io;
 use std::net::SocketAddr;

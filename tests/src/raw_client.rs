@@ -52,7 +52,8 @@ impl RawClient {
         Self::connect_with(server, "/v1/session", SUBPROTOCOL).await
     }
 
-    /// Opens a WebSocket as one that goes on with a session; a token lets it in where one is needed.
+    /// Opens a WebSocket as one that goes on with a session; a token lets it in where one is
+    /// needed.
     ///
     /// # Errors
     ///

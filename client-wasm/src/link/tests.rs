@@ -118,8 +118,8 @@ async fn serve(mut lines: UnboundedReceiver<MemoryTransport>, cut: usize) -> Vec
     served.done
 }
 
-/// Says hello and `PAUSES` times "pause", one after the other's answer; gives how often it connected
-/// again.
+/// Says hello and `PAUSES` times "pause", one after the other's answer; gives how often it
+/// connected again.
 async fn talk(transport: MemoryTransport) -> Result<u32, ClientError> {
     let traffic = Rc::new(Cell::new(Traffic::default()));
     let mut link = Link::new(transport, traffic);

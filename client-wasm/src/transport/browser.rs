@@ -135,8 +135,8 @@ impl Transport for BrowserTransport {
     }
 
     async fn reopen(&mut self) -> Result<(), ClientError> {
-        // A browser leaves no connection without a close frame, and without this code that would end
-        // the session, where the server has not noticed yet that the connection is lost.
+        // A browser leaves no connection without a close frame, and without this code that would
+        // end the session, where the server has not noticed yet that the connection is lost.
         let _ = self.socket.close_with_code(CLOSE_COMING_BACK);
         let trace = TraceId::draw()?;
         let query = format!("trace={trace}&{RESUMING_QUERY}");

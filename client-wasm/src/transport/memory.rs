@@ -45,8 +45,8 @@ pub fn dialled() -> (MemoryTransport, UnboundedReceiver<MemoryTransport>) {
 }
 
 impl MemoryTransport {
-    /// This end, which is lost after so many further frames in both directions together. Frames that
-    /// it has not taken out are lost, those that it has put in arrive.
+    /// This end, which is lost after so many further frames in both directions together. Frames
+    /// that it has not taken out are lost, those that it has put in arrive.
     #[must_use]
     pub fn cut_after(self, frames: usize) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! A session from its first message to its end: it is served in a connection, waits between two while
-//! its run goes on, and goes on in the next one. One task does all of it.
+//! A session from its first message to its end: it is served in a connection, waits between two
+//! while its run goes on, and goes on in the next one. One task does all of it.
 
 use shared::protocol::message::ServerMessage;
 use shared::protocol::phase::Phase;
@@ -19,7 +19,8 @@ use crate::telemetry::metrics::{SESSIONS_PARKED, SESSIONS_RESUMED};
 const TAKEN_OVER: &str = "the session goes on in another connection";
 
 impl Connection {
-    /// Serves the session, from what comes first to its end, through one connection after the other.
+    /// Serves the session, from what comes first to its end, through one connection after the
+    /// other.
     pub(super) async fn run(mut self, mut line: Line, first: Came) {
         let mut ended = self.take_message(first).await;
         self.enter();
@@ -112,8 +113,8 @@ impl Connection {
         }
     }
 
-    /// Until when the session waits, and what is over then. A run that has asked its client waits no
-    /// longer for the answer than it would with a connection: it holds memory meanwhile.
+    /// Until when the session waits, and what is over then. A run that has asked its client waits
+    /// no longer for the answer than it would with a connection: it holds memory meanwhile.
     fn patience(&self, over: Instant) -> (Instant, &'static str) {
         let answer = self.asked + self.state.app.timeouts.answer;
         let is_asked = self.session.phase() == Phase::Training && self.session.awaits_answer();

@@ -1,8 +1,8 @@
 //! Which sessions can be resumed, and the way to each.
 //!
-//! A session is owned by one task from its beginning to its end. A connection that wants to resume it
-//! is handed over to that task, whether it waits for its client or still serves an older connection:
-//! so there is no moment at which two connections, or none, have the session.
+//! A session is owned by one task from its beginning to its end. A connection that wants to resume
+//! it is handed over to that task, whether it waits for its client or still serves an older
+//! connection: so there is no moment at which two connections, or none, have the session.
 
 use std::collections::HashMap;
 use std::fmt;

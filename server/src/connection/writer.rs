@@ -1,5 +1,5 @@
-//! The sending half of a connection: what waits or is kept, and a task that hands it to the socket with
-//! a deadline.
+//! The sending half of a connection: what waits or is kept, and a task that hands it to the socket
+//! with a deadline.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(super) enum Keep {
     Nothing,
 }
 
-/// Frames of one session, in order, bounded in number and bytes: those that wait for the socket, and
-/// those that the client has not confirmed.
+/// Frames of one session, in order, bounded in number and bytes: those that wait for the socket,
+/// and those that the client has not confirmed.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// About the connection; before everything else, and of this connection only.

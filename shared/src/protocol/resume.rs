@@ -1,11 +1,11 @@
-//! What each side of a session remembers so that it can go on in another connection: the frames that
-//! it has sent and the other side has not confirmed, and the last one that it has processed.
+//! What each side of a session remembers so that it can go on in another connection: the frames
+//! that it has sent and the other side has not confirmed, and the last one that it has processed.
 //!
-//! Both sides do the same. A frame is counted from 1 and keeps its number for ever; a frame about the
-//! connection itself (`Resume`, `Resumed`, `Received`) is not counted and has the number 0. A side
-//! confirms what it has processed every [`CONFIRM_MESSAGES`] messages or [`CONFIRM_BYTES`] bytes, so
-//! the other one keeps that much and what is on its way. After `Resume` and `Resumed` each side
-//! sends again what the other has not processed; what comes a second time is dropped.
+//! Both sides do the same. A frame is counted from 1 and keeps its number for ever; a frame about
+//! the connection itself (`Resume`, `Resumed`, `Received`) is not counted and has the number 0. A
+//! side confirms what it has processed every [`CONFIRM_MESSAGES`] messages or [`CONFIRM_BYTES`]
+//! bytes, so the other one keeps that much and what is on its way. After `Resume` and `Resumed`
+//! each side sends again what the other has not processed; what comes a second time is dropped.
 //!
 //! docs/protocol.md, section 8, has the same in words.
 
@@ -20,12 +20,12 @@ use super::message::{ClientMessage, ServerMessage};
 /// The number of a frame that is about the connection and not counted.
 pub const UNCOUNTED: u64 = 0;
 
-/// What the query of `/v1/session` says where a connection resumes a session: it needs no place for a
-/// new one, and gets through where all are taken.
+/// What the query of `/v1/session` says where a connection resumes a session: it needs no place for
+/// a new one, and gets through where all are taken.
 pub const RESUMING_QUERY: &str = "resume=1";
 
-/// Messages that are processed before they have to be confirmed: small ones are kept in such a number
-/// at most.
+/// Messages that are processed before they have to be confirmed: small ones are kept in such a
+/// number at most.
 pub const CONFIRM_MESSAGES: u64 = 16;
 
 /// Payload bytes that are processed before they have to be confirmed: a large one is confirmed at
@@ -157,8 +157,8 @@ impl<F: AsRef<[u8]> + Clone> Outbox<F> {
         self.confirm_of(processed, self.handed)
     }
 
-    /// Begins anew behind what the other side has processed, for another connection: everything else
-    /// waits again.
+    /// Begins anew behind what the other side has processed, for another connection: everything
+    /// else waits again.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ impl Inbox {
         self.bytes_unconfirmed = self.bytes_unconfirmed.saturating_add(bytes as u64);
     }
 
-    /// What has to be confirmed now, if anything; it then counts as confirmed. Should that get lost,
-    /// so does the connection, and `Resume` says it anew.
+    /// What has to be confirmed now, if anything; it then counts as confirmed. Should that get
+    /// lost, so does the connection, and `Resume` says it anew.
     pub fn owed(&mut self) -> Option<Received> {
         let messages = self.processed - self.confirmed;
         let is_due = messages >= CONFIRM_MESSAGES

@@ -3,7 +3,7 @@
 //! | module | what would break it |
 //! |---|---|
 //! | `cut` | a message that is lost, or has its effect twice, wherever the network fails |
-//! | `raw` | a session that somebody else gets, that is never let go, or that ends where it should not |
+//! | `raw` | a session that somebody else gets, is never let go, or ends where it should not |
 
 mod cut;
 mod raw;

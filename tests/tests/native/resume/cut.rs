@@ -1,5 +1,5 @@
-//! The client's library against a real daemon through a network that fails at every message in turn:
-//! the run is the one that nobody disturbed, bit for bit.
+//! The client's library against a real daemon through a network that fails at every message in
+//! turn: the run is the one that nobody disturbed, bit for bit.
 
 use client_wasm::client::Answer;
 use client_wasm::error::ClientError;
