@@ -37,7 +37,10 @@ pub fn path_in(data: &Path) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file was written by a later version of the daemon.
-    #[error("the state has schema {actual}; this version knows up to {expected}")]
+    #[error(
+        "the state has schema {actual}; this version knows up to {expected}: start the version \
+         that wrote it, or restore a backup"
+    )]
     NewerSchema {
         /// The newest that is known.
         expected: u32,
@@ -49,6 +52,17 @@ pub enum StateError {
     ForeignSchema {
         /// The file's.
         actual: i64,
+    },
+    /// The file is no database, or a part of it is missing or is not what was written.
+    #[error(
+        "the state {} is damaged, or is no state: {found}; it was left as it is: restore a backup",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that the database found.
+        found: String,
     },
     /// The job cannot go from its state to that one.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! returns, and the command line may read and write while the daemon runs. One connection behind a
 //! lock suffices: a transaction here takes about as long as the disk needs for one write.
 
+mod inspection;
 mod jobs;
 mod migrations;
 mod tokens;
@@ -39,7 +40,8 @@ impl SqliteState {
     ///
     /// # Errors
     ///
-    /// `NewerSchema` for a file of a later version; else when it cannot be opened or written.
+    /// `NewerSchema` for a file of a later version and `Damaged` for one that is not whole, before
+    /// anything of it is changed; else when it cannot be opened or written.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         if let Some(directory) = path.parent() {
             DirBuilder::new()
@@ -51,6 +53,7 @@ impl SqliteState {
                     source,
                 })?;
         }
+        inspection::inspect(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_MAX)?;
         // The first statement that needs the file; the mode is kept in it.

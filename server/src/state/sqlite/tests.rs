@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod earlier;
+
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -99,8 +101,9 @@ fn a_file_that_is_no_database_is_an_error() {
     std::fs::write(&path, [7; 4096]).unwrap();
     assert!(matches!(
         SqliteState::open(&path),
-        Err(StateError::Database(_))
+        Err(StateError::Damaged { .. })
     ));
+    assert_eq!(std::fs::read(&path).unwrap(), [7; 4096]);
 }
 
 #[test]
