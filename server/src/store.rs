@@ -5,6 +5,7 @@
 //! | [`activations`] | the examples of a session or a job, on disk |
 //! | `index`, `record` | their index, in memory and in bytes |
 //! | [`durable`] | writes that survive a loss of power |
+//! | [`sealing`] | encryption at rest |
 //! | [`error`] | why a store does not take or give what it was asked for |
 //!
 //! Nothing here knows sockets or training. A session's data lives exactly as long as its
@@ -16,6 +17,7 @@ pub mod durable;
 pub mod error;
 mod index;
 mod record;
+pub mod sealing;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
 pub use error::StoreError;
+pub use sealing::{SealedFile, Sealing, StoreKey};
 
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,7 @@ pub enum DataDirectoryError {
 #[derive(Debug)]
 pub struct DataDirectory {
     root: PathBuf,
+    sealing: Sealing,
     /// Locked; the operating system lets go of it when the process ends, however it ends.
     _lock: File,
 }
@@ -78,6 +82,7 @@ impl DataDirectory {
         }
         let directory = Self {
             root: root.to_owned(),
+            sealing: Sealing::default(),
             _lock: lock,
         };
         let sessions = directory.sessions();
@@ -91,6 +96,17 @@ impl DataDirectory {
         let artifacts = directory.artifacts();
         create_private(&artifacts).map_err(failed(&artifacts))?;
         Ok(directory)
+    }
+
+    /// The same directory, where activations, checkpoints and adapters are sealed with a key.
+    #[must_use]
+    pub fn with_sealing(self, sealing: Sealing) -> Self {
+        Self { sealing, ..self }
+    }
+
+    /// What is in it is sealed with this.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
     }
 
     /// Where bottom artifacts are kept from one start to the next.
@@ -113,7 +129,8 @@ impl DataDirectory {
             .prefix("")
             .rand_bytes(16)
             .tempdir_in(self.sessions())?;
-        Ok(ActivationStore::create(directory, d_model)?)
+        let store = ActivationStore::create_sealed(directory, d_model, &self.sealing);
+        Ok(store?)
     }
 }
 

@@ -1,3 +1,5 @@
+mod sealed;
+
 use shared::protocol::tensor::ActivationDtype;
 
 use super::*;
