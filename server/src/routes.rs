@@ -46,6 +46,7 @@ use crate::session::Offer;
 use crate::state::{StateError, UnixMillis};
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
 use crate::telemetry::request_id::RequestId;
+use crate::telemetry::traces::Trace;
 use crate::trainer::JobId;
 use refusal::ApiError;
 
@@ -254,6 +255,7 @@ async fn session(
     // line.
     let tracked = state.tracker.token();
     let span = tracing::info_span!(parent: None, "session", %request_id);
+    let trace = Trace::here();
     let Ok(slot) = state.slots.clone().try_acquire_owned() else {
         return upgrade.on_upgrade(move |socket| async move {
             CONNECTIONS_REFUSED.count(Turned::SessionsFull);
@@ -263,9 +265,10 @@ async fn session(
     };
     match state.quotas.open_session(principal.tenant) {
         Ok(share) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state, principal, share)
-                .instrument(span)
-                .await;
+            let session = connection::run(socket, state, principal, share).instrument(span);
+            let trace = trace.begin("session");
+            trace.clone().around(session).await;
+            trace.end();
             drop((slot, tracked));
         }),
         Err(error) => ApiError::from(error).into_response(),

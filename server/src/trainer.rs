@@ -37,12 +37,12 @@ use shared::protocol::message::{
 };
 use shared::protocol::tensor::ActivationDtype;
 use tokio::sync::{mpsc, oneshot};
-use tracing::Span;
 
 use crate::args::DeviceChoice;
 use crate::readiness::Readiness;
 use crate::store::ActivationStore;
 use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
+use crate::telemetry::traces::RunTrace;
 
 /// Names one session's run at the trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -230,12 +230,13 @@ pub enum TrainerError {
 /// What the thread is asked to do.
 #[derive(Debug)]
 enum Command {
-    /// With the session's span, so that the run's lines in the log carry its id.
+    /// With what is around it at the session, so that the run's lines in the log carry its id and
+    /// its steps belong to its trace.
     Start(
         JobId,
         Box<JobSpec>,
         mpsc::Sender<TrainerEvent>,
-        Span,
+        RunTrace,
         Reply<()>,
     ),
     Pause(JobId, Reply<()>),
@@ -320,7 +321,7 @@ impl TrainerHandle {
         spec: JobSpec,
         events: mpsc::Sender<TrainerEvent>,
     ) -> Result<(), TrainerError> {
-        let span = Span::current();
+        let span = RunTrace::here();
         self.ask(|reply| Command::Start(job, Box::new(spec), events, span, reply))
             .await
     }

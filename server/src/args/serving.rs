@@ -21,6 +21,10 @@ pub struct ServingArgs {
     #[arg(long, env = "CUTLAYER_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// Where traces are sent as OTLP over HTTP, such as `http://127.0.0.1:4318`; nowhere without it.
+    #[arg(long, env = "CUTLAYER_OTLP_ENDPOINT", value_name = "ORIGIN")]
+    pub otlp_endpoint: Option<Origin>,
+
     /// Also let pages of this origin open sessions, such as `https://train.example.org`.
     #[arg(
         long,

@@ -14,7 +14,6 @@ use shared::adapter::peft;
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
-use tracing::Span;
 
 use super::run::{Run, Trained};
 use super::step::{DeviceBatch, pooled, probabilities};
@@ -24,6 +23,7 @@ use super::{
 };
 use crate::readiness::{Readiness, Stage};
 use crate::telemetry::metrics::{ADAPTERS, COMMANDS_WAITING};
+use crate::telemetry::traces::RunTrace;
 
 /// Everything that the thread owns.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ enum Job {
         run: Box<Run>,
         events: mpsc::Sender<TrainerEvent>,
         held: bool,
-        /// Of the session that started it.
-        span: Span,
+        /// Of the session that started it, and its own.
+        span: RunTrace,
     },
     Ended(Box<Trained>),
 }
@@ -162,7 +162,7 @@ impl Worker {
         id: JobId,
         spec: JobSpec,
         events: mpsc::Sender<TrainerEvent>,
-        span: Span,
+        span: RunTrace,
     ) -> Result<(), TrainerError> {
         let top = self.top.skip(spec.cut);
         let rng = run_rng(self.seed, id)?;
@@ -255,8 +255,10 @@ impl Worker {
             return;
         };
         let entered = span.enter();
+        span.turn_begins();
         match run.turn() {
             Ok(turn) => {
+                span.turn_ended(&turn.events);
                 for event in turn.events {
                     report(&events, event);
                 }
@@ -277,6 +279,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(job = id.0, %error, "a run failed");
+                span.failed();
                 report(&events, TrainerEvent::Failed);
             }
         }
