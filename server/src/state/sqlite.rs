@@ -9,8 +9,8 @@ mod jobs;
 mod migrations;
 mod tokens;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,27 @@ impl SqliteState {
         migrations::migrate(&mut connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
+        })
+    }
+
+    /// Copies a state to a new file as it is at one moment, while others read and write it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is no state, or it is not one of this version; when it cannot be read or the copy
+    /// not be written.
+    pub fn back_up(path: &Path, to: &Path) -> Result<(), StateError> {
+        inspection::inspect(path)?;
+        let connection = inspection::read_only(path)?;
+        let copy = to.to_str().ok_or(StateError::Unreadable { what: "path" })?;
+        connection.execute("VACUUM INTO ?1", [copy])?;
+        let private = File::open(to).and_then(|file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.sync_all()
+        });
+        private.map_err(|source| StateError::Io {
+            path: to.to_owned(),
+            source,
         })
     }
 

@@ -43,9 +43,7 @@ pub(super) fn inspect(path: &Path) -> Result<(), StateError> {
 }
 
 fn read_through(path: &Path) -> Result<(), StateError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_MAX)?;
+    let connection = read_only(path)?;
     // First: what a later version wrote is for that version to check.
     migrations::known_schema(&connection)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -54,6 +52,14 @@ fn read_through(path: &Path) -> Result<(), StateError> {
     } else {
         Err(damaged(path, found))
     }
+}
+
+/// A connection that writes nothing.
+pub(super) fn read_only(path: &Path) -> Result<Connection, StateError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_MAX)?;
+    Ok(connection)
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -18,7 +18,7 @@ use super::tls::{connect, fixture};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program of the same build: Cargo names it only to tests of its own package.
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let directory = test.parent().unwrap().parent().unwrap();
     let program = directory.join("cutlayer-server");
@@ -28,17 +28,21 @@ fn program() -> PathBuf {
 }
 
 /// A running process, killed when the test ends.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
-    addr: SocketAddr,
+    pub(super) addr: SocketAddr,
     directory: TempDir,
     _model: ModelDirectory,
 }
 
 impl Daemon {
-    async fn start(arguments: &[&str]) -> Self {
+    pub(super) async fn start(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), arguments).await
+    }
+
+    /// Starts a daemon that works in `data` of a directory.
+    pub(super) async fn start_in(directory: TempDir, arguments: &[&str]) -> Self {
         let model = ModelDirectory::of_reference("bert-shaped").unwrap();
-        let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| std::fs::File::create(directory.path().join(name)).unwrap();
         let child = Command::new(program())
             .env_clear()
@@ -69,7 +73,10 @@ impl Daemon {
         daemon
     }
 
-    async fn eventually<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+    pub(super) async fn eventually<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Self) -> Option<T>,
+    ) -> T {
         let give_up = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look(self) {
@@ -80,17 +87,21 @@ impl Daemon {
         }
     }
 
-    fn log(&self) -> String {
+    pub(super) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.unwrap().success());
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         self.eventually(|daemon| daemon.child.try_wait().unwrap())
             .await
     }
@@ -104,7 +115,7 @@ impl Drop for Daemon {
     }
 }
 
-async fn welcomed(daemon: &Daemon) -> anyhow::Result<RawClient> {
+pub(super) async fn welcomed(daemon: &Daemon) -> anyhow::Result<RawClient> {
     let response = get(daemon.addr, "/v1/catalogue", &[]).await?;
     let catalogue: Value = serde_json::from_slice(&response.body)?;
     let hello = tests::test_server::hello(&catalogue).context("no Hello")?;
