@@ -15,7 +15,7 @@ use server::limits::Timeouts;
 use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
-use server::store::DataDirectory;
+use server::store::{DataDirectory, Sealing};
 use server::trainer::TrainerHandle;
 use server::{App, Hosts, Origins, serve};
 use shared::protocol::limits::Limits;
@@ -56,6 +56,8 @@ pub struct Options {
     pub quotas: QuotaLimits,
     /// A data directory that an earlier daemon worked in.
     pub data: Option<Arc<TempDir>>,
+    /// What the data directory is sealed with.
+    pub sealing: Sealing,
 }
 
 impl Default for Options {
@@ -79,6 +81,7 @@ impl Default for Options {
             login: Login::FromFirstToken,
             quotas: QuotaLimits::default(),
             data: None,
+            sealing: Sealing::default(),
         }
     }
 }
@@ -118,7 +121,7 @@ impl TestServer {
             None => Arc::new(tempfile::tempdir()?),
         };
         let state = StateHandle::new(SqliteState::open(&path_in(data.path()))?);
-        let directory = DataDirectory::open(data.path())?;
+        let directory = DataDirectory::open(data.path())?.with_sealing(options.sealing);
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
         let trainer =
             TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export, options.seed)?;

@@ -91,7 +91,8 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<()> {
     if has_nginx && shell::find("caddy").is_some() {
         return Ok(());
     }
-    apt_install(workspace, "Testing behind proxies", &["nginx-light", "caddy"])
+    let packages = ["nginx-light", "caddy"];
+    apt_install(workspace, "Testing behind proxies", &packages)
 }
 
 /// Finds a Python that can run the reference: `CUTLAYER_PYTHON`, else the checkout's `.venv`, else the system's.

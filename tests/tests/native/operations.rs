@@ -1,5 +1,5 @@
-//! What a person relies on who runs the daemon: health, metrics, traces, origins, TLS, backup, the
-//! end.
+//! What a person relies on who runs the daemon: health, metrics, traces, origins, TLS, data at
+//! rest, backup, the end.
 
 mod backup;
 mod daemon;
@@ -8,5 +8,6 @@ mod metrics;
 mod origins;
 mod proxies;
 mod request_id;
+mod sealed;
 mod tls;
 mod traces;

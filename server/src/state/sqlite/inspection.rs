@@ -50,7 +50,9 @@ fn read_through(path: &Path) -> Result<(), StateError> {
     if found == "ok" {
         Ok(())
     } else {
-        Err(damaged(path, found))
+        // Before it stands which database of the connection: there is one.
+        let found = found.lines().next_back().unwrap_or_default();
+        Err(damaged(path, found.to_owned()))
     }
 }
 
