@@ -1,6 +1,8 @@
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 
 use super::*;
+use crate::store::error::StoreError;
 
 fn key(digit: &str) -> Sealing {
     Sealing::from(StoreKey::parse(&digit.repeat(64)))
