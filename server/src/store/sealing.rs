@@ -21,9 +21,9 @@
 //! | checkpoint, adapter | whose it is, by the caller's word | the file |
 //!
 //! Blocks, because a batch is examples from anywhere: whoever reads some rows of a payload opens the
-//! blocks that they lie in and no others, at most two blocks more than the rows are long for each
-//! range. A block more or less costs 16 KiB of a cipher that does about a gigabyte a second; a
-//! smaller block costs more for its 40 bytes.
+//! blocks that they lie in and no others, less than two blocks more than the rows are long for each
+//! range. A larger block costs time for bytes that nobody asked for, a smaller one disk for its 40
+//! bytes.
 //!
 //! # Guarantee
 //!
