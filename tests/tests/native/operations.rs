@@ -3,6 +3,7 @@
 
 mod backup;
 mod daemon;
+mod earlier_state;
 mod health;
 mod metrics;
 mod origins;
