@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 const MEASURES: [Measure; 3] = [Measure::Accuracy, Measure::Shares, Measure::Attacks];
 
 /// Rows of a list, from its beginning, that are attacked with training too.
-const TRAINED_ON: [usize; 2] = [8, 3];
+const TRAINED_ON: [usize; 2] = [4, 3];
 
 /// Contribution that leaves the top 2 % of the vocabulary as it is.
 const TOP: &str = "top 0.02";
@@ -46,17 +46,17 @@ const SST: &[Setting] = &[
     (0, "token", "0.75", ""),
     (5, "pool", "0.98", ""),
     (4, "pool", "0.90", ""),
-    (4, "pool", "0.75", ""),
+    (0, "token", "0.50", ""),
+    (0, "token", "0.60", ""),
+    (0, "token", "0.50", TOP),
+    (0, "token", "0.60", TOP),
+    (0, "token", "0.75", TOP),
+    (3, "pool", "0.67", ""),
+    (4, "none", "", ""),
+    (0, "suppress", "0.75", ""),
     (0, "drop", "0.75", ""),
     (3, "vector", "0.50", ""),
-    (0, "suppress", "0.75", ""),
-    (4, "none", "", ""),
-    (0, "token", "0.50", ""),
-    (0, "token", "0.75", TOP),
-    (0, "token", "0.50", TOP),
-    (0, "token", "0.60", ""),
-    (0, "token", "0.60", TOP),
-    (3, "pool", "0.67", ""),
+    (4, "pool", "0.75", ""),
     (2, "pool", "0.67", ""),
     (2, "vector", "0.20", ""),
     (0, "exponential", "0.50", ""),
@@ -80,12 +80,13 @@ const SST: &[Setting] = &[
 const PHRASEBANK: &[Setting] = &[
     (0, "none", "", ""),
     (0, "token", "0.75", ""),
-    (4, "pool", "0.90", ""),
+    (5, "pool", "0.98", ""),
     (0, "token", "0.50", ""),
-    (0, "token", "0.50", TOP),
     (0, "token", "0.60", ""),
+    (0, "token", "0.50", TOP),
     (0, "token", "0.60", TOP),
     (0, "token", "0.75", TOP),
+    (4, "pool", "0.90", ""),
     (0, "suppress", "0.75", ""),
     (0, "drop", "0.75", ""),
 ];
