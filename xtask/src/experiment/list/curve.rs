@@ -274,7 +274,7 @@ mod tests {
     fn the_first_rows_are_attacked_with_training() {
         let trained = |row: &Row| row.measures.contains(&Measure::TrainedAttacks);
         let rows = rows();
-        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 8 + 3);
+        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 4 + 3);
         assert!(trained(&rows[0]) && trained(&rows[SST.len()]));
     }
 
