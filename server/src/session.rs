@@ -255,6 +255,8 @@ impl Session {
             TrainerEvent::Started { steps_total } => {
                 self.send(ServerMessage::TrainStarted { steps_total })
             }
+            // Only a run without a session is taken up again.
+            TrainerEvent::Resumed { .. } => Vec::new(),
             TrainerEvent::Step(report) => self.send(ServerMessage::Step(report)),
             TrainerEvent::Validation(report) => self.send(ServerMessage::Validation(report)),
             // It may have been held or continued from outside the session.

@@ -16,7 +16,7 @@ use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
 use server::store::DataDirectory;
-use server::trainer::TrainerHandle;
+use server::trainer::{TrainerHandle, TrainerSettings};
 use server::{App, Hosts, Origins, serve};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
@@ -50,6 +50,8 @@ pub struct Options {
     pub export: Option<PathBuf>,
     /// What fixes the randomness of runs.
     pub seed: Option<u64>,
+    /// How often a run is written to disk.
+    pub checkpoint_every: Duration,
     /// Who is let in without a token.
     pub login: Login,
     /// What one tenant may have.
@@ -76,6 +78,7 @@ impl Default for Options {
             page: None,
             export: None,
             seed: None,
+            checkpoint_every: Duration::from_secs(30),
             login: Login::FromFirstToken,
             quotas: QuotaLimits::default(),
             data: None,
@@ -120,8 +123,12 @@ impl TestServer {
         let state = StateHandle::new(SqliteState::open(&path_in(data.path()))?);
         let directory = DataDirectory::open(data.path())?;
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
-        let trainer =
-            TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export, options.seed)?;
+        let training = TrainerSettings {
+            export_dir: options.export,
+            seed: options.seed,
+            checkpoint_every: options.checkpoint_every,
+        };
+        let trainer = TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, training)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shutdown = CancellationToken::new();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use server::auth::Scope;
 use server::state::{
-    Agreed, ExampleCounts, FailureClass, JobEvent, JobKey, NewJob, SqliteState, StateStore,
-    TenantName, UnixMillis, path_in,
+    Agreed, ExampleCounts, FailureClass, JobEvent, JobKey, NewJob, RunSeed, SqliteState,
+    StateStore, TenantName, UnixMillis, path_in,
 };
 use shared::protocol::message::{
     AdapterSettings, BottomTraining, ClientMessage, DoneReason, LabelPlace, RefusalCode,
@@ -347,8 +347,10 @@ async fn what_a_dead_process_left_open_has_failed() {
                 settings: train(1),
                 labels: LabelPlace::Server,
                 bottom: BottomTraining::Frozen,
+                bottom_sha256: "00".repeat(32),
             },
             examples: ExampleCounts::default(),
+            seed: RunSeed([1; 32]),
         };
         state.create_job(&job, UnixMillis(1)).unwrap();
         let started = JobEvent::Started { steps_total: 4 };
