@@ -73,7 +73,7 @@ pub enum Effect<'a> {
     Continue,
     /// End the run and keep its best adapter.
     Cancel,
-    /// Delete everything of this session and close with this code.
+    /// Leave the run, delete what nobody needs, and close with this code.
     Close(u16),
 }
 

@@ -217,13 +217,18 @@ impl TestServer {
         hello(&self.catalogue_with(&[("Authorization", &bearer)]).await?)
     }
 
-    /// Directories of sessions that have data on disk.
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Sessions and jobs that have examples on disk.
     ///
     /// # Errors
     ///
     /// When the data directory cannot be read.
-    pub fn session_directories(&self) -> io::Result<usize> {
-        sessions_in(self.data.path())
+    pub fn examples_on_disk(&self) -> io::Result<usize> {
+        examples_in(self.data.path())
     }
 }
 
@@ -264,13 +269,17 @@ pub fn hello(catalogue: &Value) -> anyhow::Result<Hello> {
     })
 }
 
-/// Directories of sessions under a data directory.
+/// Sessions and jobs that have examples under a data directory.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
-pub fn sessions_in(data: &Path) -> io::Result<usize> {
-    Ok(std::fs::read_dir(data.join("sessions"))?.count())
+pub fn examples_in(data: &Path) -> io::Result<usize> {
+    let sessions = std::fs::read_dir(data.join("sessions"))?.count();
+    let jobs = std::fs::read_dir(data.join("jobs"))?;
+    let jobs = jobs.filter_map(Result::ok);
+    let jobs = jobs.filter(|job| job.path().join("examples").exists());
+    Ok(sessions + jobs.count())
 }
 
 fn unhex(text: &str) -> anyhow::Result<[u8; 32]> {

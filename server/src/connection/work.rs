@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use rand::rngs::SysRng;
 use shared::protocol::message::{ClientMessage, Predict, Upload};
 use shared::protocol::tensor::TensorError;
 use tokio::runtime::Handle;

@@ -184,6 +184,8 @@ impl Follower {
 
     /// Leaves everything as it must be after such an end.
     async fn settle(self, end: End) {
+        // First: a trainer that waits for room in this queue is freed.
+        drop(self.reports);
         self.runs.forget(self.key);
         match end {
             End::Written => {}

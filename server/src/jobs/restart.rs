@@ -111,7 +111,7 @@ impl Runs {
             agreed: open.record.agreed,
             seed,
             number: self.number(),
-            examples: examples.clone(),
+            examples,
             recorder: RunRecorder::resume(self.state().clone(), key, stands),
         };
         let step = checkpoint.as_ref().map_or(0, |one| one.state().step);
@@ -121,13 +121,13 @@ impl Runs {
         };
         match self.launch(launch, Some(again), None).await {
             Ok(_) => tracing::info!(step, "a job goes on"),
-            Err((recorder, reason)) => {
-                tracing::warn!(%reason, "a job does not go on");
-                log_unwritten(recorder.fail(FailureClass::Interrupted).await);
+            Err(failed) => {
+                tracing::warn!(reason = %failed.error, "a job does not go on");
+                log_unwritten(failed.recorder.fail(FailureClass::Interrupted).await);
                 let files = self.files(key);
                 let removed = spawn_blocking(move || files.remove_checkpoint()).await;
                 log_left(removed.map_err(io::Error::other).flatten());
-                examples.let_go().await;
+                failed.examples.let_go().await;
             }
         }
     }

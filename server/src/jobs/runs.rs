@@ -69,6 +69,22 @@ pub struct NewRun {
     pub examples: Arc<Examples>,
 }
 
+/// A run that the trainer has taken.
+#[derive(Debug)]
+pub(super) struct Launched {
+    run: Arc<Remembered>,
+    is_alone: bool,
+    settled: CancellationToken,
+}
+
+/// A run that the trainer has not taken.
+#[derive(Debug)]
+pub(super) struct NotLaunched {
+    pub(super) recorder: RunRecorder,
+    pub(super) examples: Arc<Examples>,
+    pub(super) error: TrainerError,
+}
+
 /// A job whose run is handed to the trainer.
 #[derive(Debug)]
 pub(super) struct Launch {
@@ -131,21 +147,19 @@ impl Runs {
             examples,
             recorder,
         };
-        let launched = self.launch(launch, None, Some(subscriber)).await;
-        let (run, is_alone, settled) = match launched {
-            Ok(launched) => launched,
-            Err((recorder, error)) => {
-                recorder.fail(FailureClass::Trainer).await?;
-                return Err(error.into());
+        match self.launch(launch, None, Some(subscriber)).await {
+            Ok(launched) => Ok(Attached {
+                run: launched.run,
+                reports,
+                is_alone: launched.is_alone,
+                is_over: false,
+                settled: launched.settled,
+            }),
+            Err(failed) => {
+                failed.recorder.fail(FailureClass::Trainer).await?;
+                Err(failed.error.into())
             }
-        };
-        Ok(Attached {
-            run,
-            reports,
-            is_alone,
-            is_over: false,
-            settled,
-        })
+        }
     }
 
     /// Holds a run against the tenant's quotas.
@@ -168,13 +182,13 @@ impl Runs {
         }
     }
 
-    /// Hands a run to the trainer and follows it; gives the log back where that fails.
+    /// Hands a run to the trainer and follows it; gives log and examples back where that fails.
     pub(super) async fn launch(
         &self,
         launch: Launch,
         again: Option<Again>,
         subscriber: Option<mpsc::Sender<Report>>,
-    ) -> Result<(Arc<Remembered>, bool, CancellationToken), (RunRecorder, TrainerError)> {
+    ) -> Result<Launched, NotLaunched> {
         let Launch {
             tenant,
             key,
@@ -195,7 +209,11 @@ impl Runs {
         };
         let (sender, reports) = mpsc::channel(RUN_EVENTS_MAX);
         if let Err(error) = self.trainer().start(number, order, sender).await {
-            return Err((recorder, error));
+            return Err(NotLaunched {
+                recorder,
+                examples,
+                error,
+            });
         }
         self.live().insert(key, (tenant, number));
         let run = Remembered::new(self.trainer().clone(), number);
@@ -216,7 +234,11 @@ impl Runs {
         };
         let following = follower.follow().instrument(Span::current());
         self.tracker().spawn(following);
-        Ok((run, is_alone, settled))
+        Ok(Launched {
+            run,
+            is_alone,
+            settled,
+        })
     }
 
     /// The trainer's number of a new run.
