@@ -65,7 +65,10 @@ impl Examples {
     pub fn move_to(&self, job: &JobFiles) -> io::Result<()> {
         let mut place = self.place();
         job.create()?;
-        self.store.keep(&job.examples())?;
+        if let Err(error) = self.store.keep(&job.examples()) {
+            job.remove_if_empty();
+            return Err(error);
+        }
         if let Some(earlier) = place.job.replace(job.clone()) {
             earlier.remove_if_empty();
         }

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::examples::Examples;
 use super::recorder::RunRecorder;
-use super::runs::{Launch, Runs, log_unwritten};
+use super::runs::{Launch, NotLaunched, Runs, log_unwritten};
 use crate::hex::hex;
 use crate::session::Offer;
 use crate::state::{
@@ -122,12 +122,17 @@ impl Runs {
         match self.launch(launch, Some(again), None).await {
             Ok(_) => tracing::info!(step, "a job goes on"),
             Err(failed) => {
-                tracing::warn!(reason = %failed.error, "a job does not go on");
-                log_unwritten(failed.recorder.fail(FailureClass::Interrupted).await);
+                let NotLaunched {
+                    recorder,
+                    examples,
+                    error: reason,
+                } = *failed;
+                tracing::warn!(%reason, "a job does not go on");
+                log_unwritten(recorder.fail(FailureClass::Interrupted).await);
                 let files = self.files(key);
                 let removed = spawn_blocking(move || files.remove_checkpoint()).await;
                 log_left(removed.map_err(io::Error::other).flatten());
-                failed.examples.let_go().await;
+                examples.let_go().await;
             }
         }
     }

@@ -132,11 +132,9 @@ impl Runs {
             examples: counts,
             seed,
         };
+        // Before the record: a job is there once it has everything that it needs.
+        self.move_examples(key, &examples).await?;
         let recorder = RunRecorder::create(self.state().clone(), job).await?;
-        if let Err(fault) = self.move_examples(key, &examples).await {
-            recorder.fail(FailureClass::State).await?;
-            return Err(fault);
-        }
         let (subscriber, reports) = mpsc::channel(RUN_EVENTS_MAX);
         let launch = Launch {
             tenant,
@@ -156,8 +154,11 @@ impl Runs {
                 settled: launched.settled,
             }),
             Err(failed) => {
-                failed.recorder.fail(FailureClass::Trainer).await?;
-                Err(failed.error.into())
+                let NotLaunched {
+                    recorder, error, ..
+                } = *failed;
+                recorder.fail(FailureClass::Trainer).await?;
+                Err(error.into())
             }
         }
     }
@@ -188,7 +189,7 @@ impl Runs {
         launch: Launch,
         again: Option<Again>,
         subscriber: Option<mpsc::Sender<Report>>,
-    ) -> Result<Launched, NotLaunched> {
+    ) -> Result<Launched, Box<NotLaunched>> {
         let Launch {
             tenant,
             key,
@@ -209,11 +210,11 @@ impl Runs {
         };
         let (sender, reports) = mpsc::channel(RUN_EVENTS_MAX);
         if let Err(error) = self.trainer().start(number, order, sender).await {
-            return Err(NotLaunched {
+            return Err(Box::new(NotLaunched {
                 recorder,
                 examples,
                 error,
-            });
+            }));
         }
         self.live().insert(key, (tenant, number));
         let run = Remembered::new(self.trainer().clone(), number);

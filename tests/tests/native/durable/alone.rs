@@ -46,7 +46,7 @@ async fn a_run_goes_on_after_goodbye() {
 async fn a_run_without_its_client_is_steered_and_deleted() {
     let server = server_with(options(None)).await;
     let hello = server.hello().await.unwrap();
-    let (client, id) = begun_with(server.addr, hello, 100_000).await;
+    let (client, id) = begun_with(server.addr, hello, 1000).await;
     drop(client);
     let addr = server.addr;
     assert_eq!(post(addr, &id, "pause").await, 202);
@@ -117,6 +117,9 @@ async fn what_was_deleted_with_its_job_is_not_trained_on() {
         (RefusalCode::BadSettings, false)
     );
     assert!(refused.sentence.contains("deleted"));
+    // No job came of it, on the disk neither.
     let page = json(server.addr, "/v1/jobs").await;
-    assert_eq!(page["jobs"][0]["state"], "failed");
+    assert_eq!(page["jobs"], serde_json::json!([]));
+    let jobs = std::fs::read_dir(server.data().join("jobs")).unwrap();
+    assert_eq!(jobs.count(), 0);
 }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use tests::log;
 
 use super::{
-    adapter, again, begun, begun_with, done, job_directory, options, post, stands, undisturbed,
+    adapter, again, begun, begun_with, done, job_directory, no_examples, options, post, stands,
+    undisturbed,
 };
 use crate::samples::server_with;
 
@@ -29,6 +30,7 @@ async fn a_run_goes_on_where_no_checkpoint_can_be_written() {
     stands(server.addr, &id, "done").await;
     assert!(adapter(server.data(), &id) == undisturbed().await);
     assert!(log::captured().contains("a checkpoint could not be written; the run goes on"));
+    no_examples(&server).await;
     assert!(!partial.exists());
 }
 
