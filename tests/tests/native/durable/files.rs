@@ -34,6 +34,19 @@ async fn a_run_goes_on_where_no_checkpoint_can_be_written() {
     assert!(!partial.exists());
 }
 
+/// Breaks when a job is called done whose adapter nobody has.
+#[tokio::test]
+async fn a_run_whose_adapter_is_nowhere_has_failed() {
+    let server = server_with(options(None)).await;
+    let hello = server.hello().await.unwrap();
+    let (client, id) = begun(server.addr, hello).await;
+    // A file where its directory would be.
+    fs::write(job_directory(server.data(), &id).join("adapter"), []).unwrap();
+    drop(client);
+    let job = stands(server.addr, &id, "failed").await;
+    assert_eq!(job["failure"], "trainer");
+}
+
 /// A job that a daemon has left in its data directory with a checkpoint.
 async fn left() -> (Arc<TempDir>, String) {
     let data = Arc::new(tempfile::tempdir().unwrap());
