@@ -206,3 +206,122 @@ fn log_left(removed: io::Result<u64>) {
         tracing::error!(%error, "files of a job that has ended could not be removed");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use shared::protocol::limits::Limits;
+    use shared::protocol::message::{ExampleHeader, LabelPlace, Split};
+    use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::session::CutOffer;
+    use crate::state::sqlite::test_support::{LOCAL, new_job};
+    use crate::state::{ExampleCounts, JobRecord};
+    use crate::store::DataDirectory;
+
+    /// Of a bottom for cut 1 whose sha256 is 32 zeros.
+    fn offer(d_model: u32, bottom: [u8; 32]) -> Offer {
+        Offer {
+            model_id: "tiny".to_owned(),
+            d_model,
+            cuts: vec![CutOffer {
+                cut: 1,
+                bottom_sha256: vec![bottom],
+            }],
+            limits: Limits::default(),
+            device: "cpu".to_owned(),
+            trains_dense: false,
+        }
+    }
+
+    /// A job of so many training examples that was killed before its first checkpoint.
+    fn open(examples: u32) -> OpenJob {
+        let new = new_job(1);
+        let agreed = Agreed {
+            labels: LabelPlace::Server,
+            ..new.agreed
+        };
+        OpenJob {
+            tenant: LOCAL,
+            record: JobRecord {
+                key: new.key,
+                state: JobState::Running,
+                created: UnixMillis(1),
+                started: Some(UnixMillis(2)),
+                ended: None,
+                agreed,
+                examples: ExampleCounts {
+                    train: examples,
+                    ..ExampleCounts::default()
+                },
+                failure: None,
+            },
+            seed: Some(new.seed),
+        }
+    }
+
+    /// The files of that job, with one example of one row of width 2.
+    fn files() -> (TempDir, JobFiles) {
+        let root = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(root.path()).unwrap();
+        let store = data.new_session(2).unwrap();
+        let one = ExampleHeader {
+            example_id: 1,
+            split: Split::Train,
+            label: Some(0),
+            seq_length: 1,
+        };
+        let tensor = TensorDescriptor {
+            dtype: ActivationDtype::F32,
+            rows: 1,
+            columns: 2,
+        };
+        store.append(&[one], tensor, &[0; 8]).unwrap();
+        let files = data.jobs().of(new_job(1).key);
+        files.create().unwrap();
+        store.keep(&files.examples()).unwrap();
+        (root, files)
+    }
+
+    #[test]
+    fn a_job_without_a_checkpoint_begins_anew_as_the_same_run() {
+        let (_root, files) = files();
+        let found = find(open(1), &files, &offer(2, [0; 32])).unwrap();
+        assert!(found.checkpoint.is_none());
+        assert_eq!((found.seed, found.store.len()), (new_job(1).seed, 1));
+    }
+
+    /// Breaks when a job goes on as another, or without what it needs.
+    #[test]
+    fn what_is_missing_or_another_is_told_apart() {
+        let (_root, files) = files();
+        let here = offer(2, [0; 32]);
+        let why = |open: OpenJob, offer: &Offer| find(open, &files, offer).unwrap_err();
+        let mut elsewhere = open(1);
+        elsewhere.record.agreed.labels = LabelPlace::Client;
+        assert!(matches!(why(elsewhere, &here), NotTakenUp::NeedsClient));
+        let seedless = OpenJob {
+            seed: None,
+            ..open(1)
+        };
+        assert!(matches!(why(seedless, &here), NotTakenUp::NoSeed));
+        for other in [offer(2, [1; 32]), offer(3, [0; 32])] {
+            assert!(matches!(why(open(1), &other), NotTakenUp::OtherModel));
+        }
+        let mut other_cut = open(1);
+        other_cut.record.agreed.cut = 2;
+        assert!(matches!(why(other_cut, &here), NotTakenUp::OtherModel));
+        let fewer = why(open(2), &here);
+        let (expected, actual) = (2, 1);
+        assert!(
+            matches!(fewer, NotTakenUp::OtherExamples { expected: e, actual: a }
+                if (e, a) == (expected, actual))
+        );
+        std::fs::write(files.checkpoint(), b"no checkpoint").unwrap();
+        assert!(matches!(why(open(1), &here), NotTakenUp::Checkpoint(_)));
+        files.remove().unwrap();
+        assert!(matches!(why(open(1), &here), NotTakenUp::Examples(_)));
+    }
+}
