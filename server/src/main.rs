@@ -15,7 +15,7 @@ use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
 use server::telemetry::exporter;
 use server::token_command::Invocation;
-use server::trainer::TrainerHandle;
+use server::trainer::{TrainerHandle, TrainerSettings};
 use server::{App, Hosts, check, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
 use tokio::net::TcpListener;
@@ -99,7 +99,12 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         &data.artifacts(),
         Limits::default(),
     )?;
-    let trainer = TrainerHandle::spawn(&args.model, args.device, args.export.clone(), args.seed)?;
+    let training = TrainerSettings {
+        export_dir: args.export.clone(),
+        seed: args.seed,
+        checkpoint_every: Duration::from_secs(u64::from(args.serving.checkpoint_seconds)),
+    };
+    let trainer = TrainerHandle::spawn(&args.model, args.device, training)?;
     let hosts = if args.allow_remote {
         Hosts::Any
     } else {

@@ -4,17 +4,21 @@
 //! |---|---|
 //! | [`activations`] | the examples of a session or a job, on disk |
 //! | `index`, `record` | their index, in memory and in bytes |
+//! | `home` | where a store lies, and whether it stays |
+//! | [`jobs`] | what a job has on disk |
 //! | [`durable`] | writes that survive a loss of power |
 //! | [`error`] | why a store does not take or give what it was asked for |
 //!
 //! Nothing here knows sockets or training. A session's data lives exactly as long as its
-//! connection: whatever an earlier process left behind of sessions is removed at start. A store that
-//! was created to be kept is not among them.
+//! connection: whatever an earlier process left behind of sessions is removed at start. From `Train`
+//! on it is a job's, and stays until the job has ended, too.
 
 pub mod activations;
 pub mod durable;
 pub mod error;
+mod home;
 mod index;
+pub mod jobs;
 mod record;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -24,6 +28,10 @@ use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
 pub use error::StoreError;
+pub use jobs::{JobFiles, JobsDirectory, RemovedFiles};
+
+/// Below the data directory.
+const JOBS: &str = "jobs";
 
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +98,8 @@ impl DataDirectory {
         create_private(&sessions).map_err(failed(&sessions))?;
         let artifacts = directory.artifacts();
         create_private(&artifacts).map_err(failed(&artifacts))?;
+        let jobs = directory.root.join(JOBS);
+        create_private(&jobs).map_err(failed(&jobs))?;
         Ok(directory)
     }
 
@@ -101,6 +111,11 @@ impl DataDirectory {
     /// Where each session has a directory of its own.
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
+    }
+
+    /// Where each job has a directory of its own.
+    pub fn jobs(&self) -> JobsDirectory {
+        JobsDirectory::new(self.root.join(JOBS))
     }
 
     /// Creates the store of a new session, in a directory with a random name.
@@ -133,11 +148,13 @@ mod tests {
         let stale = root.path().join("sessions/abandoned");
         fs::create_dir_all(&stale).unwrap();
         fs::write(stale.join("activations"), [1, 2, 3]).unwrap();
-        let kept = root.path().join("artifacts/kept");
-        fs::create_dir_all(&kept).unwrap();
+        let kept = ["artifacts/kept", "jobs/kept"].map(|path| root.path().join(path));
+        for path in &kept {
+            fs::create_dir_all(path).unwrap();
+        }
         let data = DataDirectory::open(root.path()).unwrap();
         assert!(!stale.exists());
-        assert!(kept.exists());
+        assert!(kept.iter().all(|path| path.exists()));
         assert!(data.sessions().exists());
     }
 
