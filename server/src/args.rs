@@ -147,7 +147,7 @@ pub struct QuotaArgs {
     )]
     pub tenant_store_bytes_max: u64,
 
-    /// Jobs of one tenant that wait for their turn.
+    /// Jobs of one tenant in the queue: those that have not ended.
     #[arg(
         long,
         env = "CUTLAYER_TENANT_QUEUED_JOBS_MAX",

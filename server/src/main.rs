@@ -16,7 +16,7 @@ use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
 use server::telemetry::{exporter, traces};
 use server::token_command::Invocation;
-use server::trainer::TrainerHandle;
+use server::trainer::{TrainerHandle, TrainerSettings};
 use server::{App, Hosts, check, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
 use tokio::net::TcpListener;
@@ -108,7 +108,7 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
     if let Some(key) = sealing.key_id() {
         tracing::info!(%key, "activations, checkpoints and adapters are sealed on disk");
     }
-    let data = DataDirectory::open(&args.data)?.with_sealing(sealing);
+    let data = DataDirectory::open(&args.data)?.with_sealing(sealing)?;
     let state = StateHandle::new(SqliteState::open(&path_in(&args.data))?);
     let catalogue = Catalogue::load(
         &args.model,
@@ -116,7 +116,12 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         &data.artifacts(),
         Limits::default(),
     )?;
-    let trainer = TrainerHandle::spawn(&args.model, args.device, args.export.clone(), args.seed)?;
+    let training = TrainerSettings {
+        export_dir: args.export.clone(),
+        seed: args.seed,
+        checkpoint_every: Duration::from_secs(u64::from(args.serving.checkpoint_seconds)),
+    };
+    let trainer = TrainerHandle::spawn(&args.model, args.device, training)?;
     let hosts = if args.allow_remote {
         Hosts::Any
     } else {

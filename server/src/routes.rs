@@ -17,7 +17,6 @@ mod refusal;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
@@ -38,16 +37,15 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
-use crate::jobs::control::LiveRuns;
-use crate::jobs::end_interrupted;
+use crate::jobs::Runs;
+use crate::jobs::runs::Surroundings;
 use crate::limits::RETRY_AFTER_SECS;
 use crate::quota::Quotas;
 use crate::session::Offer;
-use crate::state::{StateError, UnixMillis};
+use crate::state::StateError;
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::traces::Trace;
-use crate::trainer::JobId;
 use refusal::ApiError;
 
 /// What all requests and sessions share.
@@ -61,17 +59,17 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// Counts the sessions that must end before the daemon does.
     pub tracker: TaskTracker,
-    /// Runs whose sessions are open.
-    pub runs: LiveRuns,
+    /// Runs that go on.
+    pub runs: Runs,
+    /// What tenants have.
+    pub quotas: Arc<Quotas>,
     auth: Authenticator,
-    quotas: Arc<Quotas>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
-    jobs: AtomicU64,
 }
 
 impl State {
-    /// Prepares a daemon for its requests, and ends the jobs that an earlier process left open.
+    /// Prepares a daemon for its requests, and takes up the jobs that an earlier process left open.
     ///
     /// # Errors
     ///
@@ -82,26 +80,26 @@ impl State {
         tracker: TaskTracker,
     ) -> Result<Self, StateError> {
         let (state, login) = (app.state.clone(), app.login);
-        let prepared = spawn_blocking(move || {
-            let ended = end_interrupted(state.blocking(), UnixMillis::now())?;
-            Ok::<_, StateError>((Authenticator::new(state, login)?, ended))
+        let auth = spawn_blocking(move || Authenticator::new(state, login));
+        let auth = auth.await.map_err(|_| StateError::Gone)??;
+        let quotas = Arc::new(Quotas::new(app.quotas));
+        let runs = Runs::new(Surroundings {
+            state: app.state.clone(),
+            trainer: app.trainer.clone(),
+            quotas: quotas.clone(),
+            files: app.data.jobs(),
+            shutdown: shutdown.clone(),
+            tracker: tracker.clone(),
         });
-        let (auth, ended) = prepared.await.map_err(|_| StateError::Gone)??;
-        if ended > 0 {
-            tracing::warn!(
-                jobs = ended,
-                "an earlier process left jobs open; they have failed"
-            );
-        }
-        let runs = LiveRuns::new(app.state.clone(), app.trainer.clone());
         let trainer = &app.trainer;
         let offer = app
             .catalogue
             .offer(trainer.device_name(), trainer.trains_dense());
         let offer = Arc::new(offer);
+        runs.take_up(&offer).await?;
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
-            quotas: Arc::new(Quotas::new(app.quotas)),
+            quotas,
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             auth,
             runs,
@@ -110,13 +108,7 @@ impl State {
             shutdown,
             tracker,
             slots,
-            jobs: AtomicU64::new(1),
         })
-    }
-
-    /// Names a new run.
-    pub fn new_job(&self) -> JobId {
-        JobId(self.jobs.fetch_add(1, Ordering::Relaxed))
     }
 }
 

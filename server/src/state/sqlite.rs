@@ -19,8 +19,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::events::{EventRecord, JobEvent};
 use super::records::{
-    AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, Removed, TenantId, TenantName,
-    TokenKey, TokenRecord, UnixMillis,
+    AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, OpenJob, Removed, TenantId,
+    TenantName, TokenKey, TokenRecord, UnixMillis,
 };
 use super::transition::JobState;
 use super::{StateError, StateStore};
@@ -166,12 +166,16 @@ impl StateStore for SqliteState {
         self.read(|connection| jobs::list(connection, tenant, after, limit))
     }
 
-    fn count_jobs(&self, tenant: TenantId, state: JobState) -> Result<u32, StateError> {
-        self.read(|connection| jobs::count(connection, tenant, state))
+    fn count_open_jobs(&self, tenant: TenantId) -> Result<u32, StateError> {
+        self.read(|connection| jobs::count_open(connection, tenant))
     }
 
-    fn open_jobs(&self) -> Result<Vec<JobKey>, StateError> {
+    fn open_jobs(&self) -> Result<Vec<OpenJob>, StateError> {
         self.read(jobs::open)
+    }
+
+    fn job_state(&self, key: JobKey) -> Result<Option<JobState>, StateError> {
+        self.read(|connection| jobs::state(connection, key))
     }
 
     fn append(

@@ -16,10 +16,10 @@
 //! [`super::sealing`] seals it, and a byte of a payload that has changed is noticed when it is read.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use shared::protocol::message::{ExampleHeader, Split};
@@ -28,6 +28,7 @@ use tempfile::TempDir;
 
 use super::durable;
 use super::error::StoreError;
+use super::home::Home;
 use super::index::{Index, Located};
 use super::record::{Record, example_rows, write_header};
 use super::sealing::{Sealing, StoreSeal};
@@ -71,23 +72,6 @@ struct Contents {
     is_torn: bool,
 }
 
-/// Whose the directory is.
-enum Home {
-    /// This store's: it goes with it.
-    Temporary(TempDir),
-    /// A job's: it stays until it is removed.
-    Kept(PathBuf),
-}
-
-impl Home {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Kept(path) => path,
-        }
-    }
-}
-
 impl ActivationStore {
     /// Creates an empty store in a directory that it will own and delete when it is dropped.
     ///
@@ -108,37 +92,7 @@ impl ActivationStore {
         d_model: usize,
         sealing: &Sealing,
     ) -> Result<Self, StoreError> {
-        Self::begin(Home::Temporary(directory), d_model, sealing)
-    }
-
-    /// Creates an empty store in a new directory, which stays until [`Self::remove`].
-    ///
-    /// # Guarantee
-    ///
-    /// When this returns, the directory and the empty store survive a loss of power.
-    ///
-    /// # Errors
-    ///
-    /// When the directory exists, or the file system refuses.
-    pub fn create_kept(directory: &Path, d_model: usize) -> Result<Self, StoreError> {
-        DirBuilder::new().mode(0o700).create(directory)?;
-        let begun = Self::begin(
-            Home::Kept(directory.to_owned()),
-            d_model,
-            &Sealing::default(),
-        );
-        let kept = begun.and_then(|store| {
-            durable::sync_parent(directory)?;
-            Ok(store)
-        });
-        if kept.is_err() {
-            // So that the name is free for another attempt.
-            let _ = fs::remove_dir_all(directory);
-        }
-        kept
-    }
-
-    fn begin(home: Home, d_model: usize, sealing: &Sealing) -> Result<Self, StoreError> {
+        let home = Home::temporary(directory);
         let width =
             u32::try_from(d_model).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let new = |name| {
@@ -150,7 +104,7 @@ impl ActivationStore {
         let seal = sealing.new_store()?;
         records.write_all_at(&write_header(width, &seal)?, 0)?;
         records.sync_all()?;
-        durable::sync_directory(home.path())?;
+        durable::sync_directory(&home.path())?;
         Ok(Self::of(
             payloads,
             records,
@@ -158,6 +112,21 @@ impl ActivationStore {
             d_model,
             home,
         ))
+    }
+
+    /// Moves the store to another place of the same file system, where it stays until
+    /// [`Self::remove`]. Whoever reads or appends meanwhile does not notice.
+    ///
+    /// # Guarantee
+    ///
+    /// When this returns, the store with every append that was acknowledged survives a loss of
+    /// power, and the process.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or the file system refuses.
+    pub fn keep(&self, directory: &Path) -> io::Result<()> {
+        self.home.move_to(directory)
     }
 
     fn of(payloads: File, records: File, index: Index, d_model: usize, home: Home) -> Self {
@@ -207,7 +176,7 @@ impl ActivationStore {
         let (index, d_model) = Index::read(&bytes, payload_bytes, sealing)?;
         let whole = index.record_bytes() == bytes.len() as u64;
         let whole = whole && index.payload_bytes() == payload_bytes;
-        let home = Home::Kept(directory.to_owned());
+        let home = Home::kept(directory);
         let store = Self::of(payloads, records, index, d_model as usize, home);
         if !whole {
             store.cut_off(&store.contents().index)?;
@@ -395,8 +364,7 @@ impl ActivationStore {
     /// When the file system refuses.
     pub fn remove(&self) -> io::Result<u64> {
         let bytes = self.payloads.metadata()?.len() + self.records.metadata()?.len();
-        fs::remove_dir_all(self.home.path())?;
-        durable::sync_parent(self.home.path())?;
+        self.home.remove()?;
         Ok(bytes)
     }
 

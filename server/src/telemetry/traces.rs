@@ -29,7 +29,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, Sampler, SdkTracerProvider};
 use tracing::Span;
-use tracing::span::Entered;
+use tracing::span::EnteredSpan;
 
 use super::request_id::RequestId;
 use crate::origin::Origin;
@@ -198,8 +198,8 @@ impl RunTrace {
     }
 
     /// Writes the log in the session's span.
-    pub(crate) fn enter(&self) -> Entered<'_> {
-        self.log.enter()
+    pub(crate) fn entered(&self) -> EnteredSpan {
+        self.log.clone().entered()
     }
 
     /// The run takes a turn.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::state::StateError;
 
 /// Step n brings a file of schema n to schema n + 1; `user_version` says where a file is.
-const STEPS: [&str; 1] = [FIRST];
+const STEPS: [&str; 2] = [FIRST, SEEDS];
 
 /// The schema that this version writes.
 pub(super) const SCHEMA: u32 = STEPS.len() as u32;
@@ -65,6 +65,11 @@ CREATE TABLE adapters (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX adapters_of_tenant ON adapters (tenant, created, id);
 CREATE INDEX adapters_of_job ON adapters (job);
+";
+
+/// What fixes a run's randomness: a job that is taken up again is the same run.
+const SEEDS: &str = "
+ALTER TABLE jobs ADD COLUMN seed BLOB;
 ";
 
 /// The schema of a file.

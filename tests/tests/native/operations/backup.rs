@@ -3,13 +3,14 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use serde_json::Value;
 use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::RawClient;
 use tests::http::{self, Response};
 
-use super::daemon::{Daemon, program};
+use crate::process::{Daemon, program};
 use crate::samples::{train, upload};
 
 fn run(arguments: &[&str], data: &Path) -> Output {
@@ -67,7 +68,7 @@ async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_a
     let path = format!("/v1/jobs/{job}/events");
     let events = get(&daemon, &path, &secret).await;
 
-    let restored = tempfile::tempdir().unwrap();
+    let restored = Arc::new(tempfile::tempdir().unwrap());
     let to = restored.path().join("data");
     let output = run(&["backup", "--to", to.to_str().unwrap()], &daemon.data());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();

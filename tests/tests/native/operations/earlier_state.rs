@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tests::assets::{ModelDirectory, repository};
 use tests::{Options, TestServer, http};
 
-use super::daemon::program;
+use crate::process::program;
 use crate::samples::server_with;
 
 /// A data directory with the state of a daemon of the first schema; tests/fixtures/state says what is

@@ -10,7 +10,7 @@ use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::RawClient;
 use tests::http::get;
 
-use super::daemon::Daemon;
+use crate::process::Daemon;
 use crate::samples::{train, upload};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
