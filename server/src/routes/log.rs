@@ -23,10 +23,11 @@ pub(super) async fn access(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     // Health checks and the page's files tell nothing by their spans.
     let route = route.filter(|route| route.as_str().starts_with("/v1/"));
-    let trace = route.map_or_else(Default::default, |route| {
+    let trace = route.map(|route| {
         let parent = recorded_parent(request.headers());
         traces::request(request_id, parent, request.method(), route.as_str())
     });
+    let trace = trace.unwrap_or_default();
     let span = tracing::info_span!(
         "request",
         %request_id,

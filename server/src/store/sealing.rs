@@ -10,7 +10,7 @@
 //! | 24 | n | the bytes, encrypted |
 //! | 24 + n | 16 | tag |
 //!
-//! A piece is bound to its place: its associated data are `cutlayer` and a byte for its [`Kind`],
+//! A piece is bound to its place: its associated data are `cutlayer` and a byte for its kind,
 //! then what names the place. So a piece is refused where it was not written, too.
 //!
 //! | kind | names the place | length |
