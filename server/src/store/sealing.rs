@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | head of a store | version, `d_model`, store id, key id | no bytes, the tag only |
 //! | record of an index | store id, number of the record | all of the record's body |
-//! | block of a payload | store id, number of the record, number of the block, bytes of the payload | [`BLOCK_BYTES`], the last one less |
+//! | block of a payload | store id, record, block, bytes of the payload | [`BLOCK_BYTES`] or less |
 //! | checkpoint, adapter | whose it is, by the caller's word | the file |
 //!
 //! Blocks, because a batch is examples from anywhere: whoever reads some rows of a payload opens the
