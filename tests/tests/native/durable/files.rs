@@ -121,6 +121,7 @@ async fn a_start_removes_what_nobody_needs() {
     fs::create_dir(&leftover).unwrap();
 
     let server = again(&options(Some(data.clone()))).await;
+    server.ready().await.unwrap();
     let mut left: Vec<_> = fs::read_dir(&jobs)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
