@@ -99,13 +99,13 @@ impl Sessions {
         let daemon = Daemon::start(&self.model).await?;
         let mut clients = Vec::new();
         for _ in 0..sessions {
-            clients.push(daemon.client(batch, self.length).await?);
+            clients.push(daemon.client(batch * self.steps, self.length).await?);
         }
         let peak = Peak::watch();
         let before = resident_bytes()?;
         // One after the other, so that the k-th run is the k-th client's.
         for client in &mut clients {
-            let train = ClientMessage::Train(settings(batch, self.steps));
+            let train = ClientMessage::Train(settings(batch));
             client.send(&train, &[]).await?;
             ensure!(
                 matches!(client.message().await?, ServerMessage::TrainStarted { .. }),
@@ -127,8 +127,8 @@ impl Sessions {
         let daemon = Daemon::start(&self.model).await?;
         let mut clients = Vec::new();
         for _ in 0..self.sessions {
-            let mut client = daemon.client(self.batch, self.length).await?;
-            let train = ClientMessage::Train(settings(self.batch, self.steps));
+            let mut client = daemon.client(self.batch * self.steps, self.length).await?;
+            let train = ClientMessage::Train(settings(self.batch));
             client.send(&train, &[]).await?;
             done(&mut client).await?;
             clients.push(client);
@@ -171,13 +171,13 @@ impl Daemon {
         })
     }
 
-    /// A session with one batch of training examples stored and one example to validate with.
-    async fn client(&self, batch: u32, length: u16) -> anyhow::Result<RawClient> {
+    /// A session with training examples stored and one example to validate with.
+    async fn client(&self, train: u32, length: u16) -> anyhow::Result<RawClient> {
         let (mut client, _) = RawClient::welcomed(self.server.addr, self.hello.clone()).await?;
-        let examples: Vec<ExampleHeader> = (0..=batch)
+        let examples: Vec<ExampleHeader> = (0..=train)
             .map(|at| ExampleHeader {
                 example_id: at,
-                split: match at < batch {
+                split: match at < train {
                     true => Split::Train,
                     false => Split::Validation,
                 },
@@ -185,7 +185,7 @@ impl Daemon {
                 seq_length: length,
             })
             .collect();
-        // Small enough for a frame, whatever the batch.
+        // Small enough for a frame, however many.
         for part in examples.chunks(32) {
             let rows = u32::from(length) * u32::try_from(part.len())?;
             let mut rng = ChaCha8Rng::seed_from_u64(u64::from(part[0].example_id));
@@ -246,16 +246,16 @@ async fn done(client: &mut RawClient) -> anyhow::Result<()> {
     }
 }
 
-fn settings(batch_size: u32, epochs: u32) -> TrainSettings {
+fn settings(batch_size: u32) -> TrainSettings {
     TrainSettings {
-        epochs,
+        epochs: 1,
         batch_size,
         learning_rate: 1e-3,
         warmup_share: 0.0,
         weight_decay: 0.01,
         gradient_norm_max: 1.0,
         class_weights: Vec::new(),
-        // One validation of one example an epoch, as little as there can be.
+        // One validation of one example, as little as there can be.
         patience: 0,
         validations_per_epoch: 1,
     }
