@@ -298,7 +298,8 @@ fn server(url: &str) -> Result<String, &'static str> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use client_wasm::options::{
-        Bottom, ClassWeights, ContributionOptions, LabelsAt, ReadingName, TrainOptions, UploadDtype,
+        Bottom, ClassWeights, ContributionOptions, LabelsAt, ReadingName, Targets, TrainOptions,
+        UploadDtype,
     };
 
     use super::*;
@@ -367,12 +368,13 @@ mod tests {
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
-        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1";
+        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1 --targets all";
         let options = parse(words).unwrap();
         let options = options.command.training().unwrap().options();
         assert_eq!(options.labels, LabelsAt::Client);
         assert_eq!(options.bottom, Bottom::Lora);
         assert_eq!(options.label_noise, 2.5);
+        assert_eq!(options.targets, Targets::All);
     }
 
     #[test]

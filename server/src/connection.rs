@@ -7,7 +7,8 @@
 //! more is read from it. So the trainer's reports are always taken at once.
 //!
 //! A session outlives its connection: when that is lost, the same task waits for another one that
-//! goes on, while the run does. When nobody comes, its run is cancelled and its data removed.
+//! goes on, while the run does. When nobody comes the session is over. A run that has all it needs
+//! goes on without it (`jobs::runs`); any other ends, and what was stored for it is removed.
 //!
 //! | file | what |
 //! |---|---|
@@ -144,7 +145,7 @@ impl Connection {
                     Err(_) => Some(Ending::Lost),
                 },
                 () = queue.closed() => Some(Ending::Lost),
-                outcome = self.work.next() => self.take_outcome(outcome).await,
+                outcome = self.work.next() => self.take_outcome(outcome),
                 () = sleep_until(deadline) => Some(overdue),
                 _ = pings.tick() => {
                     // A full queue needs no ping: the client has enough to answer.
@@ -216,17 +217,15 @@ impl Connection {
         self.reply(effects)
     }
 
-    async fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
+    fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
         let effects = match outcome {
-            Outcome::Report(event) => {
+            Outcome::Report(Ok(event)) => {
                 if matches!(event, TrainerEvent::Ask(_) | TrainerEvent::Continued) {
                     self.asked = Instant::now();
                 }
-                match self.work.record(&event).await {
-                    Ok(()) => self.session.report(event),
-                    Err(fault) => self.session.run_failed(&fault),
-                }
+                self.session.report(event)
             }
+            Outcome::Report(Err(error)) => self.session.run_failed(&error.into()),
             Outcome::Predicted {
                 sequence,
                 request_id,

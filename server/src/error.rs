@@ -141,6 +141,9 @@ pub enum Fault {
         "the server could not write this job down, so it does not run; the examples are still there"
     )]
     State(#[from] StateError),
+    /// Somebody deleted the job of an earlier run, and the examples with it.
+    #[error("the examples were deleted with the job of an earlier run; begin a new session")]
+    ExamplesGone,
     /// The run ended by a failure.
     #[error("the run failed at the server; the examples are still there")]
     RunFailed,
@@ -166,7 +169,7 @@ impl Fault {
                 RefusalCode::UnknownSession
             }
             Self::DuplicateExample { .. } => RefusalCode::DuplicateExample,
-            Self::NoExamples { .. } => RefusalCode::BadSettings,
+            Self::NoExamples { .. } | Self::ExamplesGone => RefusalCode::BadSettings,
             Self::PredictionsInFlight { .. }
             | Self::PredictionsOpen { .. }
             | Self::FrameTooLarge { .. } => RefusalCode::LimitExceeded,

@@ -12,7 +12,7 @@
 //! | [`state`] | tenants, tokens, jobs and their events, from one start to the next |
 //! | [`auth`], [`quota`] | who may do what, and how much of it |
 //! | [`jobs`] | steering a job, and writing its log |
-//! | [`token_command`] | `cutlayer-server token` |
+//! | [`token_command`], [`backup`] | `cutlayer-server token`, `cutlayer-server backup` |
 //! | [`store`] | activations on disk |
 //! | [`trainer`] | the thread that owns device, top model, adapters and optimizers |
 //! | [`error`] | what is refused, and in which words |
@@ -25,6 +25,7 @@
 pub mod app;
 pub mod args;
 pub mod auth;
+pub mod backup;
 pub mod catalogue;
 pub mod check;
 pub mod config;

@@ -17,7 +17,6 @@ mod refusal;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::RawQuery;
@@ -41,15 +40,15 @@ use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection::{self, Opening, Registry};
 use crate::error::Fault;
-use crate::jobs::control::LiveRuns;
-use crate::jobs::end_interrupted;
+use crate::jobs::Runs;
+use crate::jobs::runs::Surroundings;
 use crate::limits::RETRY_AFTER_SECS;
 use crate::quota::{Quotas, SessionShare};
 use crate::session::Offer;
-use crate::state::{StateError, TenantId, UnixMillis};
+use crate::state::{StateError, TenantId};
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Held, SESSIONS_OPEN, Turned};
 use crate::telemetry::request_id::RequestId;
-use crate::trainer::JobId;
+use crate::telemetry::traces::Trace;
 use refusal::ApiError;
 
 /// What all requests and sessions share.
@@ -63,19 +62,19 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// Counts the sessions that must end before the daemon does.
     pub tracker: TaskTracker,
-    /// Runs whose sessions are open.
-    pub runs: LiveRuns,
+    /// Runs that go on.
+    pub runs: Runs,
     /// Sessions that another connection may go on with.
     pub resumable: Arc<Registry>,
+    /// What tenants have.
+    pub quotas: Arc<Quotas>,
     auth: Authenticator,
-    quotas: Arc<Quotas>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
-    jobs: AtomicU64,
 }
 
 impl State {
-    /// Prepares a daemon for its requests, and ends the jobs that an earlier process left open.
+    /// Prepares a daemon for its requests, and takes up the jobs that an earlier process left open.
     ///
     /// # Errors
     ///
@@ -86,26 +85,26 @@ impl State {
         tracker: TaskTracker,
     ) -> Result<Self, StateError> {
         let (state, login) = (app.state.clone(), app.login);
-        let prepared = spawn_blocking(move || {
-            let ended = end_interrupted(state.blocking(), UnixMillis::now())?;
-            Ok::<_, StateError>((Authenticator::new(state, login)?, ended))
+        let auth = spawn_blocking(move || Authenticator::new(state, login));
+        let auth = auth.await.map_err(|_| StateError::Gone)??;
+        let quotas = Arc::new(Quotas::new(app.quotas));
+        let runs = Runs::new(Surroundings {
+            state: app.state.clone(),
+            trainer: app.trainer.clone(),
+            quotas: quotas.clone(),
+            files: app.data.jobs(),
+            shutdown: shutdown.clone(),
+            tracker: tracker.clone(),
         });
-        let (auth, ended) = prepared.await.map_err(|_| StateError::Gone)??;
-        if ended > 0 {
-            tracing::warn!(
-                jobs = ended,
-                "an earlier process left jobs open; they have failed"
-            );
-        }
-        let runs = LiveRuns::new(app.state.clone(), app.trainer.clone());
         let trainer = &app.trainer;
         let offer = app
             .catalogue
             .offer(trainer.device_name(), trainer.trains_dense());
         let offer = Arc::new(offer);
+        runs.take_up(&offer).await?;
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
-            quotas: Arc::new(Quotas::new(app.quotas)),
+            quotas,
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             auth,
             runs,
@@ -115,7 +114,6 @@ impl State {
             shutdown,
             tracker,
             slots,
-            jobs: AtomicU64::new(1),
         })
     }
 
@@ -135,11 +133,6 @@ impl State {
             _counted: SESSIONS_OPEN.hold(),
         };
         Ok(Seat { share, slot })
-    }
-
-    /// Names a new run.
-    pub fn new_job(&self) -> JobId {
-        JobId(self.jobs.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -312,10 +305,12 @@ async fn session(
             });
         }
     };
+    let trace = Trace::here();
     upgrade.on_upgrade(move |socket| async move {
-        connection::run(socket, state, principal, opening)
-            .instrument(span)
-            .await;
+        let session = connection::run(socket, state, principal, opening).instrument(span);
+        let trace = trace.begin("session");
+        trace.clone().around(session).await;
+        trace.end();
         drop(tracked);
     })
 }

@@ -89,6 +89,16 @@ impl RawClient {
         Ok(())
     }
 
+    /// Opens a WebSocket as a browser does, which names its trace in the query.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn connect_traced(server: SocketAddr, trace: &str) -> anyhow::Result<Self> {
+        let path = format!("/v1/session?trace={trace}");
+        Self::connect_with(server, &path, SUBPROTOCOL).await
+    }
+
     /// Opens a WebSocket as a browser does that has a token.
     ///
     /// # Errors

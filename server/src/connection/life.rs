@@ -107,7 +107,7 @@ impl Connection {
                 () = sleep_until(deadline) => return Err(reason),
                 outcome = self.work.next() => outcome,
             };
-            if self.take_outcome(outcome).await.is_some() {
+            if self.take_outcome(outcome).is_some() {
                 return Err("it cannot go on");
             }
         }

@@ -71,7 +71,7 @@ async fn run(options: &TrainOptions, disturbances: Vec<Option<Disturbance>>) -> 
     let (disturbed, sessions) = (proxy.disturbed(), proxy.sessions());
     Box::pin(person.client.goodbye()).await;
     let data = server.stop().await.unwrap();
-    assert_eq!(tests::test_server::sessions_in(data.path()).unwrap(), 0);
+    assert_eq!(tests::test_server::examples_in(data.path()).unwrap(), 0);
     Ran {
         run,
         disturbed,

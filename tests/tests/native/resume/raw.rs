@@ -73,7 +73,7 @@ async fn assert_unknown(server: &TestServer, resume: Resume) {
 /// Waits until so many sessions have data on disk.
 async fn stored(server: &TestServer, sessions: usize) {
     for _ in 0..500 {
-        if server.session_directories().unwrap() == sessions {
+        if server.examples_on_disk().unwrap() == sessions {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -103,7 +103,7 @@ async fn what_was_processed_and_not_confirmed_is_neither_lost_nor_done_again() {
     assert_acknowledged(&mut client, 4, 24).await;
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
     assert_unknown(&server, resume(token, 4)).await;
 }
 
@@ -285,7 +285,7 @@ async fn a_daemon_that_stops_lets_waiting_sessions_go() {
     assert_acknowledged(&mut client, 2, 8).await;
     drop(client);
     let data = server.stop().await.unwrap();
-    assert_eq!(tests::test_server::sessions_in(data.path()).unwrap(), 0);
+    assert_eq!(tests::test_server::examples_in(data.path()).unwrap(), 0);
 }
 
 /// Breaks when a client gets more time for an answer by losing its connection.
