@@ -307,10 +307,8 @@ async fn session(
     };
     let trace = Trace::here();
     upgrade.on_upgrade(move |socket| async move {
-        let session = connection::run(socket, state, principal, opening).instrument(span);
-        let trace = trace.begin("session");
-        trace.clone().around(session).await;
-        trace.end();
+        let connection = connection::run(socket, state, principal, opening).instrument(span);
+        trace.around(connection).await;
         drop(tracked);
     })
 }

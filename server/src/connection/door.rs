@@ -17,6 +17,7 @@ use super::registry::TakeOver;
 use crate::auth::Principal;
 use crate::error::Fault;
 use crate::routes::{Seat, State};
+use crate::telemetry::traces::Trace;
 
 /// What a connection has when it opens.
 #[derive(Debug)]
@@ -57,7 +58,12 @@ pub async fn run(socket: WebSocket, state: Arc<State>, principal: Principal, ope
     match seat {
         // Boxed: the loop's state is large, and every upgrade would carry it.
         Ok(seat) => match Connection::new(state, principal, seat) {
-            Ok(connection) => Box::pin(connection.run(line, first)).await,
+            Ok(connection) => {
+                // Not where a session goes on: its span is the one that it began with.
+                let trace = Trace::here().begin("session");
+                Box::pin(trace.clone().around(connection.run(line, first))).await;
+                trace.end();
+            }
             Err(error) => {
                 tracing::error!(%error, "the system has no randomness; a session was not opened");
             }

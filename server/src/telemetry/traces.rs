@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET /v1/session          the upgrade; its parent is the caller's span, if the caller recorded one
-//!   session                until the connection has ended
+//!   session                from its first message to its end, through every connection
 //!     run                  from `Train` to the end of the run, at the trainer
 //!       step               the first step and every hundredth, with the client's part in it
 //! ```

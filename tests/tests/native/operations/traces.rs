@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use server::telemetry::traces::ATTRIBUTES;
 use shared::protocol::message::{ClientMessage, ServerMessage};
+use shared::protocol::resume::{Received, Resume};
 use tests::RawClient;
 use tests::http::get;
 
@@ -145,6 +146,46 @@ async fn a_collector_receives_one_trace_from_the_upgrade_to_a_step() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let of_trace = lines.filter(|line| line["span"]["request_id"] == TRACE);
     assert!(of_trace.count() >= 2, "{log}");
+}
+
+/// Breaks when a session's span or its lines are those of another upgrade than its first.
+#[tokio::test]
+async fn a_session_that_goes_on_stays_in_the_trace_that_it_began_in() {
+    let collector = Collector::start();
+    let endpoint = format!("http://{}", collector.addr);
+    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint]).await;
+    let catalogue = get(daemon.addr, "/v1/catalogue", &[]).await.unwrap();
+    let catalogue: Value = serde_json::from_slice(&catalogue.body).unwrap();
+    let hello = tests::test_server::hello(&catalogue).unwrap();
+    let mut client = RawClient::connect_traced(daemon.addr, TRACE).await.unwrap();
+    let session_token = client.hello(hello).await.unwrap().session_token;
+    drop(client);
+    let resume = Resume {
+        session_token,
+        received: 1,
+    };
+    let mut client = RawClient::resuming(daemon.addr, resume).await.unwrap();
+    let resumed = ServerMessage::Resumed(Received { received: 1 });
+    assert_eq!(client.message().await.unwrap(), resumed);
+    client.sequence = 2;
+    client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
+    assert_eq!(client.closed().await.unwrap(), Some(1000));
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+
+    let spans = collector.spans();
+    let named = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
+    assert_eq!((named("GET /v1/session"), named("session")), (2, 1));
+    let session = spans.iter().find(|span| span["name"] == "session").unwrap();
+    assert_eq!(session["traceId"], TRACE);
+    let log = daemon.log();
+    let id_of = |words: &str| {
+        let line = log.lines().find(|line| line.contains(words));
+        let line: Value = serde_json::from_str(line.unwrap()).unwrap();
+        line["span"]["request_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(id_of("a session goes on in another connection"), TRACE);
+    assert_ne!(id_of("a connection goes on with a session"), TRACE);
 }
 
 /// Breaks when a daemon needs its collector.
