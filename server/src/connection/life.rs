@@ -83,9 +83,9 @@ impl Connection {
         self.notify(&answer)
     }
 
-    /// Waits for a connection that goes on with the session. What the run reports meanwhile is
-    /// recorded and kept for the client within the bounds of a slow one: step reports are dropped,
-    /// and too much of the rest ends the session.
+    /// Waits for a connection that goes on with the session. The run's reports are taken meanwhile,
+    /// so that the run does not go on without the session, and kept for the client within the bounds
+    /// of a slow one: step reports are dropped, and too much of the rest ends the session.
     ///
     /// # Errors
     ///
@@ -125,10 +125,10 @@ impl Connection {
         }
     }
 
-    /// Deletes what the session has, then closes: who sees the close frame knows that the data is
-    /// gone.
+    /// Leaves run and data, then closes: who sees the close frame knows that the data is gone, if no
+    /// run goes on with it.
     async fn end(mut self, mut line: Line, ending: Ending) {
-        // First: nobody goes on with what is being deleted.
+        // First: nobody goes on with what is being left.
         self.entered = None;
         self.work.release().await;
         let patience = self.state.app.timeouts.close;

@@ -47,7 +47,7 @@ async fn begun(addr: SocketAddr, hello: Hello) -> (RawClient, String) {
     begun_with(addr, hello, EPOCHS).await
 }
 
-async fn begun_with(addr: SocketAddr, mut hello: Hello, epochs: u32) -> (RawClient, String) {
+pub async fn begun_with(addr: SocketAddr, mut hello: Hello, epochs: u32) -> (RawClient, String) {
     hello.adapter.dropout = 0.1;
     let (mut client, _) = RawClient::welcomed(addr, hello).await.unwrap();
     let (batch, payload) = upload(0, 32, 5);
@@ -74,19 +74,19 @@ async fn done(client: &mut RawClient) {
     while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
 }
 
-async fn json(addr: SocketAddr, path: &str) -> Value {
+pub async fn json(addr: SocketAddr, path: &str) -> Value {
     let response = http::get(addr, path, &[]).await.unwrap();
     assert_eq!(response.status, 200, "{path}");
     serde_json::from_slice(&response.body).unwrap()
 }
 
-async fn post(addr: SocketAddr, id: &str, verb: &str) -> u16 {
+pub async fn post(addr: SocketAddr, id: &str, verb: &str) -> u16 {
     let path = format!("/v1/jobs/{id}/{verb}");
     http::send(addr, "POST", &path, &[]).await.unwrap().status
 }
 
 /// Waits until a job is in a state, and gives it.
-async fn stands(addr: SocketAddr, id: &str, state: &str) -> Value {
+pub async fn stands(addr: SocketAddr, id: &str, state: &str) -> Value {
     let path = format!("/v1/jobs/{id}");
     let mut job = Value::Null;
     for _ in 0..6000 {
@@ -152,7 +152,7 @@ async fn undisturbed() -> &'static [u8] {
 }
 
 /// Waits until no examples are on disk.
-async fn no_examples(server: &TestServer) {
+pub async fn no_examples(server: &TestServer) {
     for _ in 0..400 {
         if server.examples_on_disk().unwrap() == 0 {
             return;

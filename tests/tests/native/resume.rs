@@ -2,9 +2,11 @@
 //!
 //! | module | what would break it |
 //! |---|---|
+//! | `alone` | a run that ends too early or too late when its client does not come back |
 //! | `cut` | a message that is lost, or has its effect twice, wherever the network fails |
 //! | `raw` | a session that somebody else gets, is never let go, or ends where it should not |
 
+mod alone;
 mod cut;
 mod raw;
 

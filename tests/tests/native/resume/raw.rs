@@ -18,32 +18,36 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use super::{LONG, waiting};
 use crate::samples::{train, upload};
 
-type Token = [u8; 16];
+pub(super) type Token = [u8; 16];
 
-async fn long() -> TestServer {
+pub(super) async fn long() -> TestServer {
     waiting(LONG, Options::default()).await
 }
 
-fn resume(session_token: Token, received: u64) -> Resume {
+pub(super) fn resume(session_token: Token, received: u64) -> Resume {
     Resume {
         session_token,
         received,
     }
 }
 
-async fn welcomed(server: &TestServer) -> (RawClient, Token) {
+pub(super) async fn welcomed(server: &TestServer) -> (RawClient, Token) {
     let hello = server.hello().await.unwrap();
     let (client, welcome) = RawClient::welcomed(server.addr, hello).await.unwrap();
     (client, welcome.session_token)
 }
 
-async fn send_upload(client: &mut RawClient, first_id: u32, examples: u32) -> u64 {
+pub(super) async fn send_upload(client: &mut RawClient, first_id: u32, examples: u32) -> u64 {
     let (upload, payload) = upload(first_id, examples, 3);
     let message = ClientMessage::Upload(upload);
     client.send(&message, &payload).await.unwrap()
 }
 
-async fn assert_acknowledged(client: &mut RawClient, sequence: u64, examples_stored: u32) {
+pub(super) async fn assert_acknowledged(
+    client: &mut RawClient,
+    sequence: u64,
+    examples_stored: u32,
+) {
     let acknowledged = Acknowledged {
         sequence,
         examples_stored,
@@ -53,7 +57,7 @@ async fn assert_acknowledged(client: &mut RawClient, sequence: u64, examples_sto
 }
 
 /// Goes on with a session in a new connection; the server must have processed so much.
-async fn resumed(server: &TestServer, resume: Resume, processed: u64) -> RawClient {
+pub(super) async fn resumed(server: &TestServer, resume: Resume, processed: u64) -> RawClient {
     let mut client = RawClient::resuming(server.addr, resume).await.unwrap();
     let received = Received {
         received: processed,
@@ -64,10 +68,38 @@ async fn resumed(server: &TestServer, resume: Resume, processed: u64) -> RawClie
     client
 }
 
-async fn assert_unknown(server: &TestServer, resume: Resume) {
+pub(super) async fn assert_unknown(server: &TestServer, resume: Resume) {
     let client = RawClient::resuming(server.addr, resume).await.unwrap();
     let end = client.refused_at_the_door().await.unwrap();
     assert_eq!(end, (RefusalCode::UnknownSession, Some(1008)));
+}
+
+/// Begins a run that has asked its client for something.
+pub(super) async fn asked(server: &TestServer) -> (RawClient, Token) {
+    let mut hello = server.hello().await.unwrap();
+    hello.labels = LabelPlace::Client;
+    let (mut client, welcome) = RawClient::welcomed(server.addr, hello).await.unwrap();
+    let (mut batch, payload) = upload(0, 32, 3);
+    for example in &mut batch.examples {
+        example.label = None;
+    }
+    client
+        .send(&ClientMessage::Upload(batch), &payload)
+        .await
+        .unwrap();
+    assert_acknowledged(&mut client, 2, 32).await;
+    client
+        .send(&ClientMessage::Train(train(1)), &[])
+        .await
+        .unwrap();
+    loop {
+        match client.receive().await.unwrap() {
+            Came::Message(ServerMessage::Pooled(_)) => break,
+            Came::Message(ServerMessage::TrainStarted { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    (client, welcome.session_token)
 }
 
 /// Waits until so many sessions have data on disk.
@@ -300,30 +332,8 @@ async fn a_run_waits_no_longer_for_an_answer_because_its_client_is_away() {
         ..Options::default()
     };
     let server = waiting(LONG, options).await;
-    let mut hello = server.hello().await.unwrap();
-    hello.labels = LabelPlace::Client;
-    let (mut client, welcome) = RawClient::welcomed(server.addr, hello).await.unwrap();
-    let (mut batch, payload) = upload(0, 32, 3);
-    for example in &mut batch.examples {
-        example.label = None;
-    }
-    client
-        .send(&ClientMessage::Upload(batch), &payload)
-        .await
-        .unwrap();
-    assert_acknowledged(&mut client, 2, 32).await;
-    client
-        .send(&ClientMessage::Train(train(1)), &[])
-        .await
-        .unwrap();
-    loop {
-        match client.receive().await.unwrap() {
-            Came::Message(ServerMessage::Pooled(_)) => break,
-            Came::Message(ServerMessage::TrainStarted { .. }) => {}
-            other => panic!("{other:?}"),
-        }
-    }
+    let (client, token) = asked(&server).await;
     drop(client);
     stored(&server, 0).await;
-    assert_unknown(&server, resume(welcome.session_token, 4)).await;
+    assert_unknown(&server, resume(token, 4)).await;
 }
