@@ -99,7 +99,13 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         &data.artifacts(),
         Limits::default(),
     )?;
-    let trainer = TrainerHandle::spawn(&args.model, args.device, args.export.clone(), args.seed)?;
+    let trainer = TrainerHandle::spawn(
+        &args.model,
+        args.device,
+        args.export.clone(),
+        args.seed,
+        args.adapter_memory_max,
+    )?;
     let hosts = if args.allow_remote {
         Hosts::Any
     } else {

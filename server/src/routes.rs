@@ -35,12 +35,13 @@ use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 use tracing::Instrument;
 
+use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
 use crate::jobs::control::LiveRuns;
 use crate::jobs::end_interrupted;
-use crate::limits::RETRY_AFTER_SECS;
+use crate::limits::{IMPORTS_MAX, RETRY_AFTER_SECS};
 use crate::quota::Quotas;
 use crate::session::Offer;
 use crate::state::{StateError, UnixMillis};
@@ -62,10 +63,13 @@ pub struct State {
     pub tracker: TaskTracker,
     /// Runs whose sessions are open.
     pub runs: LiveRuns,
+    /// Adapters that are kept.
+    pub adapters: AdapterStore,
     auth: Authenticator,
     quotas: Arc<Quotas>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    imports: Semaphore,
     jobs: AtomicU64,
 }
 
@@ -74,18 +78,27 @@ impl State {
     ///
     /// # Errors
     ///
-    /// When the state cannot be written.
+    /// When the state cannot be written, or the adapters' directory not be read.
     pub async fn prepare(
         app: App,
         shutdown: CancellationToken,
         tracker: TaskTracker,
-    ) -> Result<Self, StateError> {
+    ) -> Result<Self, AdaptersError> {
+        let trainer = &app.trainer;
+        let offer = app
+            .catalogue
+            .offer(trainer.device_name(), trainer.trains_dense());
+        let offer = Arc::new(offer);
         let (state, login) = (app.state.clone(), app.login);
+        let (root, trainer) = (app.data.adapters(), trainer.clone());
+        let (offered, bytes_max) = (offer.clone(), app.quotas.adapter_bytes_max);
         let prepared = spawn_blocking(move || {
             let ended = end_interrupted(state.blocking(), UnixMillis::now())?;
-            Ok::<_, StateError>((Authenticator::new(state, login)?, ended))
+            let adapters = AdapterStore::open(root, state.clone(), trainer, offered, bytes_max)?;
+            let auth = Authenticator::new(state, login)?;
+            Ok::<_, AdaptersError>((auth, adapters, ended))
         });
-        let (auth, ended) = prepared.await.map_err(|_| StateError::Gone)??;
+        let (auth, adapters, ended) = prepared.await.map_err(|_| StateError::Gone)??;
         if ended > 0 {
             tracing::warn!(
                 jobs = ended,
@@ -93,17 +106,14 @@ impl State {
             );
         }
         let runs = LiveRuns::new(app.state.clone(), app.trainer.clone());
-        let trainer = &app.trainer;
-        let offer = app
-            .catalogue
-            .offer(trainer.device_name(), trainer.trains_dense());
-        let offer = Arc::new(offer);
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
             quotas: Arc::new(Quotas::new(app.quotas)),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            imports: Semaphore::new(IMPORTS_MAX),
             auth,
             runs,
+            adapters,
             app,
             offer,
             shutdown,
@@ -141,7 +151,14 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/v1/jobs/{id}/pause", post(jobs::pause))
         .route("/v1/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/v1/adapters", get(adapters::list))
+        .route("/v1/adapters", get(adapters::list).post(adapters::import))
+        .route(
+            "/v1/adapters/{id}",
+            get(adapters::show)
+                .patch(adapters::change)
+                .delete(adapters::delete),
+        )
+        .route("/v1/adapters/{id}/files/{name}", get(adapters::file))
         .layer(from_fn(access::own_origin))
         .layer(map_response(headers::keep_out_of_caches));
     let router = Router::new()

@@ -88,14 +88,20 @@ impl DataDirectory {
             _ => {}
         }
         create_private(&sessions).map_err(failed(&sessions))?;
-        let artifacts = directory.artifacts();
-        create_private(&artifacts).map_err(failed(&artifacts))?;
+        for kept in [directory.artifacts(), directory.adapters()] {
+            create_private(&kept).map_err(failed(&kept))?;
+        }
         Ok(directory)
     }
 
     /// Where bottom artifacts are kept from one start to the next.
     pub fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")
+    }
+
+    /// Where each adapter has a directory of its own, from one start to the next.
+    pub fn adapters(&self) -> PathBuf {
+        self.root.join("adapters")
     }
 
     /// Where each session has a directory of its own.
@@ -118,7 +124,7 @@ impl DataDirectory {
 }
 
 /// Only the daemon's own user may look in: activations are private data too.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `adapters` | kept adapters that were asked lately, in memory |
 //! | [`checkpoint`] | a run on disk |
 //! | [`device`] | which device computes |
 //! | [`run`] | one fine-tuning run, alone or step by step with its client |
@@ -16,6 +17,7 @@
 //! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
 //! turn when the [`Answer`] has come. Others go on meanwhile.
 
+mod adapters;
 pub mod checkpoint;
 pub mod device;
 pub mod run;
@@ -29,6 +31,7 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::time::Instant;
 
 use shared::adapter::AdapterError;
+use shared::adapter::peft::PeftFiles;
 use shared::model::ModelError;
 use shared::protocol::exchange::Square;
 use shared::protocol::message::{
@@ -41,6 +44,7 @@ use tracing::Span;
 
 use crate::args::DeviceChoice;
 use crate::readiness::Readiness;
+use crate::state::AdapterKey;
 use crate::store::ActivationStore;
 use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
 
@@ -177,6 +181,28 @@ pub enum Predicted {
     Pooled(Vec<f32>),
 }
 
+/// An adapter that is kept on disk, as the trainer needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAdapter {
+    /// Its name.
+    pub key: AdapterKey,
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Blocks that the client runs.
+    pub cut: usize,
+    /// Classes of its head.
+    pub n_classes: usize,
+}
+
+/// An adapter that somebody brought and that fits the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Classes of its head.
+    pub n_classes: usize,
+    /// It, as this program writes it: nothing else that was in the files.
+    pub files: PeftFiles,
+}
+
 /// Activations to classify: `[sum of seq_lengths, d_model]`, row-major.
 #[derive(Clone, PartialEq)]
 pub struct ActivationBatch {
@@ -219,6 +245,9 @@ pub enum TrainerError {
     /// There is no training example.
     #[error("there is no training example")]
     NothingToTrain,
+    /// The files of a kept adapter are not there any more.
+    #[error("the adapter is not there any more")]
+    UnknownAdapter,
     /// The job is not known, or has nothing to predict with yet.
     #[error("the job is not known to the trainer")]
     UnknownJob,
@@ -243,6 +272,10 @@ enum Command {
     Cancel(JobId, Reply<()>),
     Answer(JobId, Box<Answer>, Reply<()>),
     Predict(JobId, ActivationBatch, Reply<Predicted>),
+    PredictKept(KeptAdapter, ActivationBatch, Reply<Predicted>),
+    Files(JobId, Reply<Option<PeftFiles>>),
+    Inspect(PeftFiles, usize, Reply<Inspected>),
+    ForgetAdapter(AdapterKey),
     Forget(JobId),
 }
 
@@ -262,7 +295,7 @@ impl TrainerHandle {
     ///
     /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is
     /// given. With a `seed` a run's randomness is fixed by it and the job's number; otherwise it is
-    /// the system's.
+    /// the system's. Kept adapters take at most `adapter_bytes_max` of memory.
     ///
     /// # Errors
     ///
@@ -272,9 +305,11 @@ impl TrainerHandle {
         choice: DeviceChoice,
         export_dir: Option<PathBuf>,
         seed: Option<u64>,
+        adapter_bytes_max: u64,
     ) -> Result<Self, TrainerError> {
         let device = device::open(choice)?;
-        let worker = worker::Worker::load(model_dir, device.device, export_dir, seed)?;
+        let cache = adapters::AdapterCache::new(adapter_bytes_max);
+        let worker = worker::Worker::load(model_dir, device.device, export_dir, seed, cache)?;
         let trains_dense = worker.trains_dense();
         let (commands, inbox) = sync_mpsc::channel();
         let readiness = Readiness::default();
@@ -373,6 +408,45 @@ impl TrainerHandle {
         batch: ActivationBatch,
     ) -> Result<Predicted, TrainerError> {
         self.ask(|reply| Command::Predict(job, batch, reply)).await
+    }
+
+    /// What a kept adapter says: class probabilities.
+    ///
+    /// # Errors
+    ///
+    /// When its files are gone or not readable, or the device fails.
+    pub async fn predict_kept(
+        &self,
+        adapter: KeptAdapter,
+        batch: ActivationBatch,
+    ) -> Result<Predicted, TrainerError> {
+        self.ask(|reply| Command::PredictKept(adapter, batch, reply))
+            .await
+    }
+
+    /// The best adapter of a run that has ended; none where a part of it is at the client.
+    ///
+    /// # Errors
+    ///
+    /// When the job has not ended, or the device fails.
+    pub async fn files(&self, job: JobId) -> Result<Option<PeftFiles>, TrainerError> {
+        self.ask(|reply| Command::Files(job, reply)).await
+    }
+
+    /// Holds files that somebody brought against the model, for a cut.
+    ///
+    /// # Errors
+    ///
+    /// `Adapter` where they do not fit.
+    pub async fn inspect(&self, files: PeftFiles, cut: usize) -> Result<Inspected, TrainerError> {
+        self.ask(|reply| Command::Inspect(files, cut, reply)).await
+    }
+
+    /// Takes a kept adapter out of memory; its files are somebody else's.
+    pub fn forget_adapter(&self, adapter: AdapterKey) {
+        COMMANDS_WAITING.up();
+        // A thread that has ended has forgotten everything.
+        let _ = self.commands.send(Command::ForgetAdapter(adapter));
     }
 
     /// Forgets a run and its adapter.

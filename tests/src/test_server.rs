@@ -11,7 +11,7 @@ use serde_json::Value;
 use server::args::DeviceChoice;
 use server::auth::Login;
 use server::catalogue::Catalogue;
-use server::limits::Timeouts;
+use server::limits::{ADAPTER_MEMORY_BYTES_MAX, Timeouts};
 use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
@@ -48,6 +48,8 @@ pub struct Options {
     pub page: Option<PathBuf>,
     /// Where adapters are written.
     pub export: Option<PathBuf>,
+    /// Bytes of memory for kept adapters.
+    pub adapter_memory_max: u64,
     /// What fixes the randomness of runs.
     pub seed: Option<u64>,
     /// Who is let in without a token.
@@ -75,6 +77,7 @@ impl Default for Options {
             timeouts,
             page: None,
             export: None,
+            adapter_memory_max: ADAPTER_MEMORY_BYTES_MAX,
             seed: None,
             login: Login::FromFirstToken,
             quotas: QuotaLimits::default(),
@@ -120,8 +123,13 @@ impl TestServer {
         let state = StateHandle::new(SqliteState::open(&path_in(data.path()))?);
         let directory = DataDirectory::open(data.path())?;
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
-        let trainer =
-            TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, options.export, options.seed)?;
+        let trainer = TrainerHandle::spawn(
+            model_dir,
+            DeviceChoice::Cpu,
+            options.export,
+            options.seed,
+            options.adapter_memory_max,
+        )?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shutdown = CancellationToken::new();

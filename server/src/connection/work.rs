@@ -21,10 +21,12 @@ use crate::limits::RUN_EVENTS_MAX;
 use crate::quota::SessionShare;
 use crate::routes::State;
 use crate::session::Run;
-use crate::state::{Agreed, FailureClass, JobKey, JobState, NewJob, UnixMillis};
+use crate::state::{
+    AdapterFit, AdapterKey, Agreed, FailureClass, JobKey, JobState, NewJob, TenantId, UnixMillis,
+};
 use crate::store::ActivationStore;
 use crate::trainer::{
-    ActivationBatch, Answer, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
+    ActivationBatch, Answer, JobId, JobSpec, KeptAdapter, Predicted, TrainerError, TrainerEvent,
 };
 
 /// Something that was at work has come to a result.
@@ -50,6 +52,8 @@ pub(super) struct Work {
     share: SessionShare,
     store: Option<Arc<ActivationStore>>,
     job: Option<JobId>,
+    /// The kept adapter that predicts, in place of a run's.
+    kept: Option<KeptAdapter>,
     /// The log of the run that goes on.
     recorder: Option<RunRecorder>,
     /// Lets others steer the run that goes on.
@@ -68,6 +72,7 @@ impl Work {
             share,
             store: None,
             job: None,
+            kept: None,
             recorder: None,
             live: None,
             steps_counted: 0,
@@ -161,6 +166,7 @@ impl Work {
             return Err(error.into());
         }
         self.job = Some(job);
+        self.kept = None;
         self.reports = Some(reports);
         self.recorder = Some(recorder);
         self.live = Some(self.state.runs.enter(self.principal.tenant, key, job));
@@ -213,7 +219,20 @@ impl Work {
         let Some(recorder) = &mut self.recorder else {
             return Ok(());
         };
-        let recorded = recorder.record(event).await;
+        let recorded = match event {
+            // Kept first: a job that is done has its adapter.
+            TrainerEvent::Done(done) if done.steps > 0 => {
+                let (tenant, job) = (self.principal.tenant, recorder.job());
+                match recorder.flush().await {
+                    Ok(()) => {
+                        keep(&self.state, tenant, job, self.job).await;
+                        recorder.record(event).await
+                    }
+                    failed => failed,
+                }
+            }
+            _ => recorder.record(event).await,
+        };
         if recorded.is_err() {
             self.abandon(FailureClass::State).await;
         } else if ends {
@@ -262,15 +281,26 @@ impl Work {
         steered(self.state.app.trainer.cancel(job).await)
     }
 
+    /// Finds the tenant's adapter, which predicts from now on.
+    pub(super) async fn use_adapter(
+        &mut self,
+        adapter: Option<AdapterKey>,
+        fit: AdapterFit,
+    ) -> Result<AdapterKey, Fault> {
+        self.principal.require(Scope::Predict)?;
+        let tenant = self.principal.tenant;
+        let kept = self.state.adapters.find(tenant, adapter, fit).await?;
+        Ok(self.kept.insert(kept).key)
+    }
+
     /// Begins a prediction; `next` gives its answer.
     pub(super) fn predict(&mut self, sequence: u64, predict: Predict, payload: Bytes) {
         let allowed = self.principal.require(Scope::Predict);
         let trainer = self.state.app.trainer.clone();
-        let job = self.job;
+        let (job, kept) = (self.job, self.kept.clone());
         let request_id = predict.request_id;
         let answer = async move {
             allowed?;
-            let job = job.ok_or(Fault::RunFailed)?;
             let decoded = spawn_blocking(move || predict.activations.decode(&payload)).await;
             // The session has held this payload against its descriptor.
             let values = decoded
@@ -280,7 +310,16 @@ impl Work {
                 values,
                 seq_lengths: predict.seq_lengths,
             };
-            Ok(trainer.predict(job, batch).await?)
+            match kept {
+                Some(kept) => match trainer.predict_kept(kept, batch).await {
+                    Err(TrainerError::UnknownAdapter) => Err(Fault::UnknownAdapter),
+                    answer => Ok(answer?),
+                },
+                None => {
+                    let job = job.ok_or(Fault::RunFailed)?;
+                    Ok(trainer.predict(job, batch).await?)
+                }
+            }
         };
         self.predictions.spawn(async move {
             Outcome::Predicted {
@@ -307,6 +346,18 @@ impl Work {
                 tracing::error!(%error, "a session's data could not be removed");
             }
         }
+    }
+}
+
+/// Keeps what a run has trained. One that cannot be kept still predicts while its session lasts.
+async fn keep(state: &State, tenant: TenantId, job: JobKey, trained: Option<JobId>) {
+    let Some(trained) = trained else {
+        return;
+    };
+    match state.adapters.keep(job, tenant, trained).await {
+        Ok(Some(adapter)) => tracing::info!(%job, %adapter, "an adapter is kept"),
+        Ok(None) => tracing::info!(%job, "a part of this adapter is at the client: not kept"),
+        Err(error) => tracing::error!(%job, ?error, "an adapter could not be kept"),
     }
 }
 

@@ -81,6 +81,23 @@ impl RunRecorder {
         self.write().await
     }
 
+    /// The job.
+    pub fn job(&self) -> JobKey {
+        self.job
+    }
+
+    /// Writes what waits, so that the log has all that has happened.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn flush(&mut self) -> Result<(), StateError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.write().await
+    }
+
     /// Ends the job as failed, if it has not ended.
     ///
     /// # Errors

@@ -349,9 +349,11 @@ pub(super) async fn delete(
 ) -> Result<Json<RemovedView>, ApiError> {
     principal.require(Scope::Jobs)?;
     let removed = state.runs.delete(principal.tenant, key(&id)?).await?;
+    let adapters = removed.adapters.len() as u64;
+    state.adapters.discard(removed.adapters).await?;
     Ok(Json(RemovedView {
         events: removed.events,
-        adapters: removed.adapters,
+        adapters,
     }))
 }
 

@@ -17,6 +17,7 @@ pub(super) fn message_name(message: &ClientMessage) -> &'static str {
         ClientMessage::BatchActivations(_) => "BatchActivations",
         ClientMessage::PooledGradient(_) => "PooledGradient",
         ClientMessage::Verdict(_) => "Verdict",
+        ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }
 

@@ -10,17 +10,18 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::rngs::SysRng;
 use rand_chacha::ChaCha8Rng;
-use shared::adapter::peft;
+use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
 use tracing::Span;
 
+use super::adapters::{self, AdapterCache};
 use super::run::{Run, Trained};
 use super::step::{DeviceBatch, pooled, probabilities};
 use super::{
-    ActivationBatch, Answer, Command, JobId, JobSpec, Predicted, TrainerError, TrainerEvent,
-    self_test,
+    ActivationBatch, Answer, Command, JobId, JobSpec, KeptAdapter, Predicted, TrainerError,
+    TrainerEvent, self_test,
 };
 use crate::readiness::{Readiness, Stage};
 use crate::telemetry::metrics::{ADAPTERS, COMMANDS_WAITING};
@@ -34,6 +35,7 @@ pub(super) struct Worker {
     export_dir: Option<PathBuf>,
     seed: Option<u64>,
     jobs: BTreeMap<JobId, Job>,
+    kept: AdapterCache,
     last_served: Option<JobId>,
 }
 
@@ -56,6 +58,7 @@ impl Worker {
         device: Device,
         export_dir: Option<PathBuf>,
         seed: Option<u64>,
+        kept: AdapterCache,
     ) -> Result<Self, TrainerError> {
         let config = ModelConfig::from_json(&fs::read(model_dir.join("config.json"))?)?;
         let file = fs::read(model_dir.join("model.safetensors"))?;
@@ -68,6 +71,7 @@ impl Worker {
             export_dir,
             seed,
             jobs: BTreeMap::new(),
+            kept,
             last_served: None,
         })
     }
@@ -109,7 +113,7 @@ impl Worker {
                 (None, Some(job)) => self.advance(job),
                 (None, None) => {}
             }
-            ADAPTERS.set(self.jobs.len() as f64);
+            ADAPTERS.set((self.jobs.len() + self.kept.len()) as f64);
         }
     }
 
@@ -151,6 +155,18 @@ impl Worker {
             Command::Predict(id, batch, reply) => {
                 let _ = reply.send(self.predict(id, &batch));
             }
+            Command::PredictKept(kept, batch, reply) => {
+                let _ = reply.send(self.predict_kept(&kept, &batch));
+            }
+            Command::Files(id, reply) => {
+                let _ = reply.send(self.files(id));
+            }
+            Command::Inspect(files, cut, reply) => {
+                let inspected =
+                    adapters::inspect(&files, cut, &self.config, &self.top, &self.device);
+                let _ = reply.send(inspected);
+            }
+            Command::ForgetAdapter(key) => self.kept.forget(key),
             Command::Forget(id) => {
                 self.jobs.remove(&id);
             }
@@ -242,6 +258,30 @@ impl Worker {
         }
     }
 
+    fn predict_kept(
+        &mut self,
+        kept: &KeptAdapter,
+        batch: &ActivationBatch,
+    ) -> Result<Predicted, TrainerError> {
+        let load = || adapters::read(kept, &self.config, &self.top, &self.device);
+        let adapter = self.kept.get_or_load(kept.key, load)?;
+        let batch = DeviceBatch::new(batch, self.config.d_model, &self.device);
+        let top = self.top.skip(kept.cut);
+        let answer = probabilities(&top, &adapter, &batch)?;
+        Ok(Predicted::Probabilities(answer))
+    }
+
+    /// The best adapter of a run that has ended, if all of it is here.
+    fn files(&self, id: JobId) -> Result<Option<PeftFiles>, TrainerError> {
+        match self.jobs.get(&id) {
+            Some(Job::Ended(trained)) if trained.is_whole => {
+                Ok(Some(peft::write(&trained.adapter, &self.config)?))
+            }
+            Some(Job::Ended(_)) => Ok(None),
+            _ => Err(TrainerError::UnknownJob),
+        }
+    }
+
     /// Takes one turn of a run and reports it.
     fn advance(&mut self, id: JobId) {
         self.last_served = Some(id);
@@ -310,8 +350,8 @@ impl Worker {
             .map_or(0, |d| d.as_secs());
         let directory = directory.join(format!("job-{started}-{}", id.0));
         fs::create_dir_all(&directory)?;
-        fs::write(directory.join("adapter_config.json"), files.config)?;
-        fs::write(directory.join("adapter_model.safetensors"), files.tensors)?;
+        fs::write(directory.join(CONFIG_FILE), files.config)?;
+        fs::write(directory.join(TENSORS_FILE), files.tensors)?;
         tracing::info!(job = id.0, directory = %directory.display(), "adapter exported");
         Ok(())
     }

@@ -44,6 +44,8 @@ pub enum ClientMessage {
     PooledGradient(PooledGradient),
     /// Answers `Pooled` of validation examples.
     Verdict(Verdict),
+    /// Predicts with an adapter that the server keeps, instead of training one.
+    UseAdapter(UseAdapter),
 }
 
 /// A message from the server, with the raw bytes that follow its header.
@@ -80,6 +82,8 @@ pub enum ServerMessage {
     CutGradient(CutGradient),
     /// Answers `Predict` where the labels are at the client; the payload holds the pooled outputs.
     PooledPrediction(PooledPrediction),
+    /// Answers `UseAdapter`: this adapter predicts.
+    AdapterInUse(AdapterInUse),
 }
 
 /// Where the labels, the trained part of the task head and the loss are.
@@ -421,6 +425,20 @@ pub struct PooledPrediction {
     pub pooled: TensorDescriptor,
 }
 
+/// Asks for an adapter that the server keeps for this tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseAdapter {
+    /// Its key; the tenant's default for this model and cut when absent.
+    pub adapter: Option<[u8; 16]>,
+}
+
+/// Answers `UseAdapter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterInUse {
+    /// Its key.
+    pub adapter: [u8; 16],
+}
+
 /// A message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -471,4 +489,6 @@ pub enum RefusalCode {
     NotAwaited,
     /// The token does not allow this.
     Forbidden,
+    /// The tenant has no such adapter, or no default.
+    UnknownAdapter,
 }

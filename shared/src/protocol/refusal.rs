@@ -22,7 +22,7 @@ pub const CLOSE_TRY_LATER: u16 = 1013;
 
 impl RefusalCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedFrame,
         Self::WrongVersion,
         Self::UnknownModel,
@@ -40,6 +40,7 @@ impl RefusalCode {
         Self::Internal,
         Self::NotAwaited,
         Self::Forbidden,
+        Self::UnknownAdapter,
     ];
 
     /// Gives the number that the wire and docs/protocol.md use.
@@ -66,7 +67,8 @@ impl RefusalCode {
             | Self::LimitExceeded
             | Self::Internal
             | Self::NotAwaited
-            | Self::Forbidden => false,
+            | Self::Forbidden
+            | Self::UnknownAdapter => false,
         }
     }
 

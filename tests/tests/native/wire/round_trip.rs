@@ -7,10 +7,11 @@ use proptest::sample::select;
 use shared::protocol::codec::{decode_client, decode_server, encode_client, encode_server};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
-    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
-    PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
-    Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
+    Acknowledged, AdapterInUse, AdapterSettings, AdapterTarget, Batch, BatchActivations,
+    BottomTraining, ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement,
+    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode,
+    Refused, ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, UseAdapter,
+    ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
@@ -154,8 +155,13 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
     ]);
     let verdict = (any::<u32>(), judgement)
         .prop_map(|(step, judgement)| ClientMessage::Verdict(Verdict { step, judgement }));
+    let adapter = any::<Option<[u8; 16]>>()
+        .prop_map(|adapter| ClientMessage::UseAdapter(UseAdapter { adapter }));
     prop_oneof![
-        (prop_oneof![hello(), train(), empty, verdict], Just(vec![])),
+        (
+            prop_oneof![hello(), train(), empty, verdict, adapter],
+            Just(vec![])
+        ),
         (
             prop_oneof![upload, predict, answer()],
             vec(any::<u8>(), 0..100)
@@ -301,7 +307,9 @@ fn with_tensor() -> impl Strategy<Value = ServerMessage> {
     let prediction = (any::<u32>(), tensor()).prop_map(|(request_id, pooled)| {
         ServerMessage::PooledPrediction(PooledPrediction { request_id, pooled })
     });
-    prop_oneof![pooled, gradient, prediction]
+    let in_use =
+        any::<[u8; 16]>().prop_map(|adapter| ServerMessage::AdapterInUse(AdapterInUse { adapter }));
+    prop_oneof![pooled, gradient, prediction, in_use]
 }
 
 fn server_message() -> impl Strategy<Value = ServerMessage> {

@@ -2,10 +2,11 @@
 
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
-    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
-    PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
-    Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
+    Acknowledged, AdapterInUse, AdapterSettings, AdapterTarget, Batch, BatchActivations,
+    BottomTraining, ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement,
+    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode,
+    Refused, ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, UseAdapter,
+    ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
@@ -82,6 +83,7 @@ pub(super) fn client_name(message: &ClientMessage) -> &'static str {
         ClientMessage::BatchActivations(_) => "BatchActivations",
         ClientMessage::PooledGradient(_) => "PooledGradient",
         ClientMessage::Verdict(_) => "Verdict",
+        ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }
 
@@ -102,6 +104,7 @@ pub(super) fn server_name(message: &ServerMessage) -> &'static str {
         ServerMessage::Pooled(_) => "Pooled",
         ServerMessage::CutGradient(_) => "CutGradient",
         ServerMessage::PooledPrediction(_) => "PooledPrediction",
+        ServerMessage::AdapterInUse(_) => "AdapterInUse",
     }
 }
 
@@ -135,6 +138,12 @@ pub(super) fn client() -> Vec<ClientSample> {
             ClientMessage::Verdict(Verdict {
                 step: 2,
                 judgement: Judgement::Best,
+            }),
+            vec![],
+        ),
+        (
+            ClientMessage::UseAdapter(UseAdapter {
+                adapter: Some(counted()),
             }),
             vec![],
         ),
@@ -197,6 +206,7 @@ pub(super) fn server() -> Vec<ServerSample> {
             request_id: 1,
             pooled: tensor(ActivationDtype::F32, 1),
         }),
+        ServerMessage::AdapterInUse(AdapterInUse { adapter: counted() }),
     ];
     let at_the_door = ServerMessage::Refused(Refused {
         sequence: None,

@@ -1,0 +1,576 @@
+//! Adapters that are kept: their files below the data directory, what is said of them in the state.
+//!
+//! An adapter's directory is named by its key, never by what a person calls it, and is entered into
+//! the state when its files are on disk: what is in the state has its files. A directory that the
+//! state does not know is what an interruption has left, and is removed at start.
+//!
+//! Only whole adapters are kept: where labels or a trained bottom are at the client, a part is too.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rand::rngs::SysRng;
+use serde_json::{Value, json};
+use shared::adapter::peft::{CONFIG_FILE, PeftFiles, TENSORS_FILE};
+use shared::adapter::{AdapterError, archive};
+use shared::protocol::limits::Limits;
+use tokio::task::spawn_blocking;
+
+use crate::quota::QuotaError;
+use crate::session::Offer;
+use crate::state::{
+    AdapterChange, AdapterFit, AdapterKey, AdapterName, AdapterRecord, JobKey, StateError,
+    StateHandle, StateStore, TenantId, UnixMillis,
+};
+use crate::store::{create_private, durable};
+use crate::trainer::{JobId, KeptAdapter, TrainerError, TrainerHandle};
+
+/// The files of an adapter, as they may be asked for.
+pub const FILES: [&str; 2] = [CONFIG_FILE, TENSORS_FILE];
+
+/// An adapter was not kept, given or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdaptersError {
+    /// The tenant has no such adapter: there is none, or it is somebody else's.
+    #[error("there is no such adapter")]
+    Unknown,
+    /// Another adapter of the tenant has this name.
+    #[error("another adapter has this name")]
+    NameTaken,
+    /// The adapter was made for something else.
+    #[error("{name} of the adapter is {expected}; this session has {actual}")]
+    Misfit {
+        /// What differs.
+        name: &'static str,
+        /// The adapter's.
+        expected: u32,
+        /// The session's.
+        actual: u32,
+    },
+    /// The adapter was made for another model.
+    #[error("the adapter belongs to another model than this server's")]
+    OtherModel,
+    /// The cut is not offered.
+    #[error("cut {actual} is not offered; the catalogue names those that are")]
+    UnknownCut {
+        /// The cut asked for.
+        actual: u32,
+    },
+    /// More classes than a session may have, or too few.
+    #[error("the adapter has {actual} classes; 2 to {max} are possible")]
+    Classes {
+        /// The adapter's.
+        actual: usize,
+        /// `n_classes_max`.
+        max: u32,
+    },
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Archive(#[from] archive::ArchiveError),
+    /// The files are not an adapter of this model.
+    #[error("{}", told(.0))]
+    NotAnAdapter(AdapterError),
+    /// The tenant has as much as it may.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
+    /// The file system failed.
+    #[error("an adapter's files cannot be read or written")]
+    Io(#[from] io::Error),
+    /// The state failed.
+    #[error("the state could not be read or written")]
+    State(#[source] StateError),
+    /// The trainer failed.
+    #[error("the trainer failed")]
+    Trainer(#[source] TrainerError),
+}
+
+/// What is wrong with an adapter, without what stands in its files: a parser repeats what it read.
+fn told(error: &AdapterError) -> String {
+    match error {
+        AdapterError::Peft(_) => "the files are not those of a PEFT adapter".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+impl From<StateError> for AdaptersError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::NameTaken => Self::NameTaken,
+            error => Self::State(error),
+        }
+    }
+}
+
+impl From<TrainerError> for AdaptersError {
+    fn from(error: TrainerError) -> Self {
+        match error {
+            TrainerError::Adapter(error) => Self::NotAnAdapter(error),
+            TrainerError::UnknownAdapter => Self::Unknown,
+            error => Self::Trainer(error),
+        }
+    }
+}
+
+/// What went with an adapter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemovedAdapter {
+    /// What it was.
+    pub record: AdapterRecord,
+    /// Files that were removed.
+    pub files: usize,
+}
+
+/// Keeps adapters. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AdapterStore {
+    state: StateHandle,
+    trainer: TrainerHandle,
+    offer: Arc<Offer>,
+    root: Arc<Path>,
+    bytes_max: u64,
+}
+
+/// An adapter on its way into the store.
+#[derive(Debug)]
+struct NewAdapter {
+    tenant: TenantId,
+    job: Option<JobKey>,
+    /// The first that is free.
+    names: Vec<AdapterName>,
+    fit: AdapterFit,
+    metrics: Value,
+    files: PeftFiles,
+}
+
+impl AdapterStore {
+    /// Opens the store and removes what an interruption has left. Blocks.
+    ///
+    /// A tenant may keep `bytes_max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the state or the directory cannot be read.
+    pub fn open(
+        root: PathBuf,
+        state: StateHandle,
+        trainer: TrainerHandle,
+        offer: Arc<Offer>,
+        bytes_max: u64,
+    ) -> Result<Self, AdaptersError> {
+        let known = state.blocking().adapter_keys()?;
+        for entry in fs::read_dir(&root)? {
+            let entry = entry?;
+            let key = entry.file_name().to_str().map(str::parse::<AdapterKey>);
+            if !matches!(key, Some(Ok(key)) if known.contains(&key)) {
+                tracing::warn!(path = %entry.path().display(), "removing what belongs to no adapter");
+                if entry.file_type()?.is_dir() {
+                    fs::remove_dir_all(entry.path())?;
+                } else {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(Self {
+            state,
+            trainer,
+            offer,
+            root: root.into(),
+            bytes_max,
+        })
+    }
+
+    /// Keeps the best adapter of a run that has ended, under its job: `trained` is the run's number
+    /// at the trainer. Kept once, however often it is asked; none where a part of it is at the
+    /// client.
+    ///
+    /// The job's validations must be written: the best of them is what is said of the adapter.
+    ///
+    /// # Errors
+    ///
+    /// `Quota`; when the trainer, the state or the file system fails.
+    pub async fn keep(
+        &self,
+        job: JobKey,
+        tenant: TenantId,
+        trained: JobId,
+    ) -> Result<Option<AdapterKey>, AdaptersError> {
+        let Some(files) = self.trainer.files(trained).await? else {
+            return Ok(None);
+        };
+        let store = self.clone();
+        let model_id = self.offer.model_id.clone();
+        blocking(move || {
+            let state = store.state.blocking();
+            if let Some(kept) = state.adapter_of_job(tenant, job)? {
+                return Ok(Some(kept.key));
+            }
+            let record = state.job(tenant, job)?.ok_or(StateError::UnknownJob)?;
+            let adapter = NewAdapter {
+                tenant,
+                job: Some(job),
+                names: vec![AdapterName::of_job(job)],
+                fit: AdapterFit {
+                    model_id,
+                    cut: record.agreed.cut,
+                    n_classes: record.agreed.n_classes,
+                },
+                metrics: metrics(state.best_validation(job)?.as_ref()),
+                files,
+            };
+            store.enter(adapter).map(|kept| Some(kept.key))
+        })
+        .await
+    }
+
+    /// Keeps an adapter that a tenant brings as an archive, for a cut; without a name it gets one.
+    ///
+    /// # Errors
+    ///
+    /// `Archive`, `NotAnAdapter`, `UnknownCut`, `Classes` for what does not fit; `NameTaken`;
+    /// `Quota`; when the trainer, the state or the file system fails.
+    pub async fn import(
+        &self,
+        tenant: TenantId,
+        name: Option<AdapterName>,
+        cut: u32,
+        bytes: &[u8],
+    ) -> Result<AdapterRecord, AdaptersError> {
+        if !self.offer.cuts.iter().any(|offered| offered.cut == cut) {
+            return Err(AdaptersError::UnknownCut { actual: cut });
+        }
+        let files = archive::read(bytes)?;
+        let inspected = self.trainer.inspect(files, cut as usize).await?;
+        let fit = AdapterFit {
+            model_id: self.offer.model_id.clone(),
+            cut,
+            n_classes: n_classes(inspected.n_classes, &self.offer.limits)?,
+        };
+        let store = self.clone();
+        blocking(move || {
+            store.enter(NewAdapter {
+                tenant,
+                job: None,
+                names: name.into_iter().collect(),
+                fit,
+                metrics: json!({}),
+                files: inspected.files,
+            })
+        })
+        .await
+    }
+
+    /// Puts an adapter's files on disk, then enters it into the state. Blocks.
+    fn enter(&self, adapter: NewAdapter) -> Result<AdapterRecord, AdaptersError> {
+        let bytes = adapter.files.bytes();
+        let state = self.state.blocking();
+        if state.adapter_bytes(adapter.tenant)?.saturating_add(bytes) > self.bytes_max {
+            let max = self.bytes_max;
+            return Err(QuotaError::AdapterBytes { max }.into());
+        }
+        let key = AdapterKey::draw(&mut SysRng).map_err(io::Error::other)?;
+        let directory = self.directory(key);
+        let entered = write(&directory, &adapter.files)
+            .map_err(AdaptersError::from)
+            .and_then(|()| named(state, key, adapter, bytes));
+        if entered.is_err() {
+            self.remove_files(&[key]);
+        }
+        entered
+    }
+
+    /// A tenant's adapter for a session of that fit; its default where none is named.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`, `OtherModel`, `Misfit`; when the state fails.
+    pub async fn find(
+        &self,
+        tenant: TenantId,
+        key: Option<AdapterKey>,
+        fit: AdapterFit,
+    ) -> Result<KeptAdapter, AdaptersError> {
+        let asked = fit.clone();
+        let found = self.state.call(move |store| match key {
+            Some(key) => store.adapter(tenant, key),
+            None => store.default_adapter(tenant, &asked.model_id, asked.cut),
+        });
+        let found = found.await?.ok_or(AdaptersError::Unknown)?;
+        check_fit(&found.fit, &fit)?;
+        Ok(KeptAdapter {
+            key: found.key,
+            directory: self.directory(found.key),
+            cut: fit.cut as usize,
+            n_classes: fit.n_classes as usize,
+        })
+    }
+
+    /// A tenant's adapter as the state has it.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; when the state fails.
+    pub async fn record(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<AdapterRecord, AdaptersError> {
+        let found = self.state.call(move |store| store.adapter(tenant, key));
+        found.await?.ok_or(AdaptersError::Unknown)
+    }
+
+    /// Where a file of a tenant's adapter is; `name` is held against [`FILES`].
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`, for a file of another name too; when the state fails.
+    pub async fn file(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+        name: &str,
+    ) -> Result<PathBuf, AdaptersError> {
+        self.record(tenant, key).await?;
+        let name = FILES.into_iter().find(|known| *known == name);
+        Ok(self
+            .directory(key)
+            .join(name.ok_or(AdaptersError::Unknown)?))
+    }
+
+    /// Renames a tenant's adapter, or makes it the default or an ordinary one.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`, `NameTaken`; when the state fails.
+    pub async fn change(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+        change: AdapterChange,
+    ) -> Result<AdapterRecord, AdaptersError> {
+        let changed = self
+            .state
+            .call(move |store| store.change_adapter(tenant, key, &change));
+        changed.await?.ok_or(AdaptersError::Unknown)
+    }
+
+    /// Removes a tenant's adapter: from the state, from memory, from the disk.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`; when the state fails.
+    pub async fn delete(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<RemovedAdapter, AdaptersError> {
+        let removed = self
+            .state
+            .call(move |store| store.delete_adapter(tenant, key));
+        let record = removed.await?.ok_or(AdaptersError::Unknown)?;
+        let files = self.discard(vec![key]).await?;
+        Ok(RemovedAdapter { record, files })
+    }
+
+    /// Removes adapters that are no longer in the state, and says how many files went.
+    ///
+    /// # Errors
+    ///
+    /// When the thread failed that was to do it; what is left goes at the next start.
+    pub async fn discard(&self, keys: Vec<AdapterKey>) -> Result<usize, AdaptersError> {
+        for key in &keys {
+            self.trainer.forget_adapter(*key);
+        }
+        let store = self.clone();
+        blocking(move || Ok(store.remove_files(&keys))).await
+    }
+
+    /// Removes directories and counts their files. What cannot be removed is logged and goes at the
+    /// next start.
+    fn remove_files(&self, keys: &[AdapterKey]) -> usize {
+        let mut files = 0;
+        for directory in keys.iter().map(|key| self.directory(*key)) {
+            let count = fs::read_dir(&directory).map_or(0, Iterator::count);
+            let removed = fs::remove_dir_all(&directory);
+            match removed.and_then(|()| durable::sync_parent(&directory)) {
+                Ok(()) => files += count,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::error!(%error, "an adapter's files could not be removed"),
+            }
+        }
+        files
+    }
+
+    /// Of one adapter. The key is 32 hexadecimal digits, whoever wrote it.
+    fn directory(&self, key: AdapterKey) -> PathBuf {
+        self.root.join(key.to_string())
+    }
+}
+
+/// Enters an adapter under the first of its names that is free, in the end under its key's.
+fn named(
+    state: &dyn StateStore,
+    key: AdapterKey,
+    adapter: NewAdapter,
+    bytes: u64,
+) -> Result<AdapterRecord, AdaptersError> {
+    // Who chose a name gets it or hears that it is taken.
+    let is_chosen = adapter.job.is_none() && !adapter.names.is_empty();
+    let own = (!is_chosen).then(|| AdapterName::of_key(key));
+    let mut taken = AdaptersError::NameTaken;
+    for name in adapter.names.into_iter().chain(own) {
+        let record = AdapterRecord {
+            key,
+            job: adapter.job,
+            tenant: adapter.tenant,
+            name,
+            fit: adapter.fit.clone(),
+            is_default: false,
+            created: UnixMillis::now(),
+            metrics: adapter.metrics.clone(),
+            bytes,
+        };
+        match state.add_adapter(&record).map_err(AdaptersError::from) {
+            Ok(()) => return Ok(record),
+            Err(AdaptersError::NameTaken) => taken = AdaptersError::NameTaken,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(taken)
+}
+
+/// Writes an adapter's files to a directory of their own, which only the daemon's user may enter.
+fn write(directory: &Path, files: &PeftFiles) -> io::Result<()> {
+    create_private(directory)?;
+    durable::replace(&directory.join(CONFIG_FILE), &files.config)?;
+    durable::replace(&directory.join(TENSORS_FILE), &files.tensors)?;
+    durable::sync_parent(directory)
+}
+
+/// What is said of an adapter: a validation without its matrix, which grows with the square of the
+/// classes.
+fn metrics(best: Option<&Value>) -> Value {
+    match best {
+        Some(best) => json!({
+            "step": best["step"],
+            "loss": best["loss"],
+            "accuracy": best["accuracy"],
+            "macro_f1": best["macro_f1"],
+        }),
+        None => json!({}),
+    }
+}
+
+fn n_classes(actual: usize, limits: &Limits) -> Result<u32, AdaptersError> {
+    let max = limits.n_classes_max;
+    let fits = u32::try_from(actual).ok().filter(|n| (2..=max).contains(n));
+    fits.ok_or(AdaptersError::Classes { actual, max })
+}
+
+fn check_fit(adapter: &AdapterFit, session: &AdapterFit) -> Result<(), AdaptersError> {
+    if adapter.model_id != session.model_id {
+        return Err(AdaptersError::OtherModel);
+    }
+    for (name, expected, actual) in [
+        ("cut", adapter.cut, session.cut),
+        ("n_classes", adapter.n_classes, session.n_classes),
+    ] {
+        if expected != actual {
+            return Err(AdaptersError::Misfit {
+                name,
+                expected,
+                actual,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Does what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdaptersError> + Send + 'static,
+) -> Result<T, AdaptersError> {
+    spawn_blocking(work)
+        .await
+        .map_err(|_| AdaptersError::State(StateError::Gone))?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn fit(model_id: &str, cut: u32, n_classes: u32) -> AdapterFit {
+        AdapterFit {
+            model_id: model_id.to_owned(),
+            cut,
+            n_classes,
+        }
+    }
+
+    #[test]
+    fn an_adapter_fits_what_it_was_made_for() {
+        let adapter = fit("m", 1, 2);
+        check_fit(&adapter, &fit("m", 1, 2)).unwrap();
+        let refused = |session| check_fit(&adapter, &session).unwrap_err().to_string();
+        assert!(refused(fit("other", 1, 2)).contains("another model"));
+        let said = refused(fit("m", 0, 2));
+        assert_eq!(said, "cut of the adapter is 1; this session has 0");
+        let said = refused(fit("m", 1, 3));
+        assert_eq!(said, "n_classes of the adapter is 2; this session has 3");
+    }
+
+    #[test]
+    fn nothing_of_the_files_is_repeated() {
+        let error = AdapterError::Peft("invalid type: string \"secret\"".to_owned());
+        assert!(
+            !AdaptersError::NotAnAdapter(error)
+                .to_string()
+                .contains("secret")
+        );
+        let error = AdapterError::BelowCut { layer: 0, cut: 1 };
+        assert!(
+            AdaptersError::NotAnAdapter(error)
+                .to_string()
+                .contains("cut 1")
+        );
+    }
+
+    #[test]
+    fn files_are_for_the_daemon_only() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("0a");
+        let files = PeftFiles {
+            config: b"{}".to_vec(),
+            tensors: vec![1],
+        };
+        write(&directory, &files).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        for name in FILES {
+            assert_eq!(mode(&directory.join(name)), 0o600);
+        }
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn of_a_validation_the_matrix_is_left_out() {
+        let best = json!({ "step": 3, "loss": 0.5, "accuracy": 0.75, "macro_f1": 0.7,
+            "confusion": [1, 2], "best": true });
+        let expected = json!({ "step": 3, "loss": 0.5, "accuracy": 0.75, "macro_f1": 0.7 });
+        assert_eq!(metrics(Some(&best)), expected);
+        assert_eq!(metrics(None), json!({}));
+    }
+
+    #[test]
+    fn classes_are_those_that_a_session_may_have() {
+        let limits = Limits::default();
+        assert_eq!(n_classes(2, &limits).unwrap(), 2);
+        for wrong in [0, 1, 1001, usize::MAX] {
+            assert!(n_classes(wrong, &limits).is_err());
+        }
+    }
+}
