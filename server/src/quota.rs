@@ -291,6 +291,7 @@ mod tests {
         Arc::new(Quotas::new(QuotaLimits {
             sessions_max: 2,
             store_bytes_max: 100,
+            adapter_bytes_max: 100,
             queued_jobs_max: 3,
             steps_per_hour_max: 10,
         }))
