@@ -95,7 +95,10 @@ impl Api {
     /// As for `get`.
     pub(crate) fn post_archive(&self, path: &str, bytes: &[u8]) -> anyhow::Result<Value> {
         let request = self.asked(self.agent.post(self.server.url(path)));
-        json(request.content_type("application/x-tar").send(bytes))
+        let request = request
+            .content_type("application/x-tar")
+            .header("expect", "100-continue"); // a refusal comes before the bytes go
+        json(request.send(bytes))
     }
 
     /// Changes what is at a path.

@@ -53,8 +53,38 @@ impl ClientSide {
         let json = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         // What a parser says would repeat the file.
         serde_json::from_slice(&json)
-            .map_err(drop)
             .ok()
             .with_context(|| format!("{} is not what --client-side writes", path.display()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_here_is_written_once_and_read_again() {
+        let name = format!("cutlayer-client-side-{}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_file(&path);
+        let side = ClientSide {
+            model_id: "m".to_owned(),
+            cut: 1,
+            seq_length_max: 64,
+            labels: vec!["no".to_owned(), "yes".to_owned()],
+            privacy: PrivacyOptions {
+                eta: Some(33.5),
+                ..PrivacyOptions::default()
+            },
+            dtype: UploadDtype::Int8,
+        };
+        side.write(&path).unwrap();
+        assert_eq!(ClientSide::read(&path).unwrap(), side);
+        assert!(side.write(&path).is_err()); // another one's labels may be in it
+        fs::write(&path, "{\"labels\": [\"secret\"]}").unwrap();
+        let error = format!("{:#}", ClientSide::read(&path).unwrap_err());
+        assert!(!error.contains("secret"), "{error}");
+        fs::remove_file(&path).unwrap();
     }
 }

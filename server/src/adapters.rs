@@ -6,6 +6,8 @@
 //!
 //! Only whole adapters are kept: where labels or a trained bottom are at the client, a part is too.
 
+mod error;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use std::sync::Arc;
 
 use rand::rngs::SysRng;
 use serde_json::{Value, json};
+use shared::adapter::archive;
 use shared::adapter::peft::{CONFIG_FILE, PeftFiles, TENSORS_FILE};
-use shared::adapter::{AdapterError, archive};
 use shared::protocol::limits::Limits;
 use tokio::task::spawn_blocking;
 
@@ -25,93 +27,12 @@ use crate::state::{
     StateHandle, StateStore, TenantId, UnixMillis,
 };
 use crate::store::{create_private, durable};
-use crate::trainer::{JobId, KeptAdapter, TrainerError, TrainerHandle};
+use crate::trainer::{JobId, KeptAdapter, TrainerHandle};
+
+pub use error::AdaptersError;
 
 /// The files of an adapter, as they may be asked for.
 pub const FILES: [&str; 2] = [CONFIG_FILE, TENSORS_FILE];
-
-/// An adapter was not kept, given or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum AdaptersError {
-    /// The tenant has no such adapter: there is none, or it is somebody else's.
-    #[error("there is no such adapter")]
-    Unknown,
-    /// Another adapter of the tenant has this name.
-    #[error("another adapter has this name")]
-    NameTaken,
-    /// The adapter was made for something else.
-    #[error("{name} of the adapter is {expected}; this session has {actual}")]
-    Misfit {
-        /// What differs.
-        name: &'static str,
-        /// The adapter's.
-        expected: u32,
-        /// The session's.
-        actual: u32,
-    },
-    /// The adapter was made for another model.
-    #[error("the adapter belongs to another model than this server's")]
-    OtherModel,
-    /// The cut is not offered.
-    #[error("cut {actual} is not offered; the catalogue names those that are")]
-    UnknownCut {
-        /// The cut asked for.
-        actual: u32,
-    },
-    /// More classes than a session may have, or too few.
-    #[error("the adapter has {actual} classes; 2 to {max} are possible")]
-    Classes {
-        /// The adapter's.
-        actual: usize,
-        /// `n_classes_max`.
-        max: u32,
-    },
-    /// The archive cannot be read.
-    #[error(transparent)]
-    Archive(#[from] archive::ArchiveError),
-    /// The files are not an adapter of this model.
-    #[error("{}", told(.0))]
-    NotAnAdapter(AdapterError),
-    /// The tenant has as much as it may.
-    #[error(transparent)]
-    Quota(#[from] QuotaError),
-    /// The file system failed.
-    #[error("an adapter's files cannot be read or written")]
-    Io(#[from] io::Error),
-    /// The state failed.
-    #[error("the state could not be read or written")]
-    State(#[source] StateError),
-    /// The trainer failed.
-    #[error("the trainer failed")]
-    Trainer(#[source] TrainerError),
-}
-
-/// What is wrong with an adapter, without what stands in its files: a parser repeats what it read.
-fn told(error: &AdapterError) -> String {
-    match error {
-        AdapterError::Peft(_) => "the files are not those of a PEFT adapter".to_owned(),
-        error => error.to_string(),
-    }
-}
-
-impl From<StateError> for AdaptersError {
-    fn from(error: StateError) -> Self {
-        match error {
-            StateError::NameTaken => Self::NameTaken,
-            error => Self::State(error),
-        }
-    }
-}
-
-impl From<TrainerError> for AdaptersError {
-    fn from(error: TrainerError) -> Self {
-        match error {
-            TrainerError::Adapter(error) => Self::NotAnAdapter(error),
-            TrainerError::UnknownAdapter => Self::Unknown,
-            error => Self::Trainer(error),
-        }
-    }
-}
 
 /// What went with an adapter.
 #[derive(Debug, Clone, PartialEq)]
@@ -521,22 +442,6 @@ mod tests {
         assert_eq!(said, "cut of the adapter is 1; this session has 0");
         let said = refused(fit("m", 1, 3));
         assert_eq!(said, "n_classes of the adapter is 2; this session has 3");
-    }
-
-    #[test]
-    fn nothing_of_the_files_is_repeated() {
-        let error = AdapterError::Peft("invalid type: string \"secret\"".to_owned());
-        assert!(
-            !AdaptersError::NotAnAdapter(error)
-                .to_string()
-                .contains("secret")
-        );
-        let error = AdapterError::BelowCut { layer: 0, cut: 1 };
-        assert!(
-            AdaptersError::NotAnAdapter(error)
-                .to_string()
-                .contains("cut 1")
-        );
     }
 
     #[test]

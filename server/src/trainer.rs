@@ -48,6 +48,8 @@ use crate::state::AdapterKey;
 use crate::store::ActivationStore;
 use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
 
+pub use adapters::{Inspected, KeptAdapter};
+
 /// Names one session's run at the trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(pub u64);
@@ -179,28 +181,6 @@ pub enum Predicted {
     Probabilities(Vec<f32>),
     /// What the client's head reads, `[examples, d_model]`.
     Pooled(Vec<f32>),
-}
-
-/// An adapter that is kept on disk, as the trainer needs to know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAdapter {
-    /// Its name.
-    pub key: AdapterKey,
-    /// Where its files are.
-    pub directory: PathBuf,
-    /// Blocks that the client runs.
-    pub cut: usize,
-    /// Classes of its head.
-    pub n_classes: usize,
-}
-
-/// An adapter that somebody brought and that fits the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspected {
-    /// Classes of its head.
-    pub n_classes: usize,
-    /// It, as this program writes it: nothing else that was in the files.
-    pub files: PeftFiles,
 }
 
 /// Activations to classify: `[sum of seq_lengths, d_model]`, row-major.

@@ -1,4 +1,6 @@
-//! A tenant's adapters.
+//! A tenant's adapters: seen, named, made the default, deleted, taken away, brought.
+//!
+//! As with jobs, tenant and adapter are named in one query.
 
 use std::sync::Arc;
 

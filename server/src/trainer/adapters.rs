@@ -5,14 +5,37 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
 use shared::adapter::{Adapter, AdapterError, ParameterName};
 use shared::model::{ModelConfig, TopModel};
 
-use super::{Inspected, KeptAdapter, TrainerError};
+use super::TrainerError;
 use crate::state::AdapterKey;
+
+/// An adapter that is kept on disk, as the trainer needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAdapter {
+    /// Its name.
+    pub key: AdapterKey,
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Blocks that the client runs.
+    pub cut: usize,
+    /// Classes of its head.
+    pub n_classes: usize,
+}
+
+/// An adapter that somebody brought and that fits the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Classes of its head.
+    pub n_classes: usize,
+    /// It, as this program writes it: nothing else that was in the files.
+    pub files: PeftFiles,
+}
 
 /// The adapters in memory.
 #[derive(Debug)]

@@ -315,7 +315,8 @@ async fn a_name_is_no_path_and_had_once() {
     let files = exported(&server, &id, &mine).await;
     let taken = import(&server, "cut=1&name=best.v1", &mine, &files).await;
     assert_eq!(code(&taken), (409, "name_taken".to_owned()));
-    let wrong = import(&server, "cut=1&name=..%2Fx", &mine, &files).await;
+    let path_as_name = "/v1/adapters?cut=1&name=..%2Fx";
+    let wrong = request(&server, "POST", path_as_name, &mine).await;
     assert_eq!(code(&wrong), (400, "bad_name".to_owned()));
     // What was refused has left nothing behind.
     assert_eq!(directories(data.path()), 1);
@@ -354,10 +355,6 @@ async fn what_is_no_adapter_of_this_model_is_refused() {
     let server = server_in(&data).await;
     let mine = token(&server, "a", &MINE);
     let files = from_python();
-    let config = |extra: &str| {
-        let text = String::from_utf8(files.config.clone()).unwrap();
-        text.replacen('{', &format!("{{{extra},"), 1).into_bytes()
-    };
     let mut not_finite = files.clone();
     let end = not_finite.tensors.len();
     not_finite.tensors[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -365,10 +362,14 @@ async fn what_is_no_adapter_of_this_model_is_refused() {
         config: files.config.clone(),
         tensors: std::fs::read(fixture("minilm").join(TENSORS_FILE)).unwrap(),
     };
+    let config = String::from_utf8(files.config.clone()).unwrap();
     let scaled = PeftFiles {
-        config: config("\"layer_replication\": [[0, 1]]"),
+        config: config
+            .replace("\"use_rslora\": false", "\"use_rslora\": true")
+            .into_bytes(),
         ..files.clone()
     };
+    assert_ne!(scaled, files);
     let nothing = PeftFiles {
         config: b"{}".to_vec(),
         tensors: b"private words".to_vec(),
@@ -393,7 +394,8 @@ async fn what_is_no_adapter_of_this_model_is_refused() {
     );
     let nowhere = import(&server, "cut=99", &mine, &files).await;
     assert_eq!(code(&nowhere), (422, "unknown_cut".to_owned()));
-    let unsaid = import(&server, "name=x", &mine, &files).await;
+    // Refused before a body is read, so there is none.
+    let unsaid = request(&server, "POST", "/v1/adapters?name=x", &mine).await;
     assert_eq!(code(&unsaid), (400, "bad_query".to_owned()));
     let kind = "application/x-tar";
     let garbage = send(
