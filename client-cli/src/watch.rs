@@ -189,6 +189,10 @@ impl<R: Read> Events<R> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
     use serde_json::json;
 
     use super::*;
@@ -230,5 +234,68 @@ mod tests {
         assert_eq!(event("validation", ""), None);
         assert_eq!(End::of_state("cancelled"), Some(End::Cancelled));
         assert_eq!(End::of_state("running"), None);
+    }
+
+    /// A server that answers one request a connection, each with the next answer, and gives the
+    /// requests.
+    fn server(answers: Vec<&'static str>) -> (Api, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let answering = thread::spawn(move || {
+            let answer = |answer: &str| {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    socket.read_exact(&mut byte).unwrap();
+                    request.extend(byte);
+                }
+                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+                socket
+                    .write_all(format!("{head}{answer}").as_bytes())
+                    .unwrap();
+                String::from_utf8(request).unwrap().to_lowercase()
+            };
+            answers.into_iter().map(answer).collect()
+        });
+        (Api::new(address.as_str().into()), answering)
+    }
+
+    /// Breaks when a stream that ends is taken for the end of its job, or is read from its beginning
+    /// again.
+    #[test]
+    fn a_stream_that_ends_is_opened_again_behind_what_was_seen() {
+        let (api, answering) = server(vec![
+            "id: 7\ndata: {\"cursor\":7,\"kind\":\"step\"}\n\ndata: {\"cursor\":8",
+            "{\"state\":\"running\"}",
+            "id: 8\ndata: {\"cursor\":8,\"kind\":\"failed\"}\n\n",
+        ]);
+        let mut watcher = Watcher {
+            api: &api,
+            path: "/v1/jobs/x".to_owned(),
+            events: "/v1/jobs/x/events".to_owned(),
+            after: 3,
+            reached: None,
+        };
+        let output = Output::new(true);
+        assert!(matches!(watcher.follow(&output), Ok(None)));
+        assert!(matches!(watcher.follow(&output), Ok(Some(End::Failed))));
+        let requests = answering.join().unwrap();
+        let asked = |at: usize, what: &str| assert!(requests[at].contains(what), "{requests:?}");
+        asked(0, "get /v1/jobs/x/events http/1.1");
+        asked(0, "last-event-id: 3");
+        asked(1, "get /v1/jobs/x http/1.1");
+        asked(2, "last-event-id: 7");
+    }
+
+    #[test]
+    fn a_server_that_was_never_there_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let api = Api::new(address.as_str().into());
+        let begun = Instant::now();
+        assert!(run(&api, "/v1/jobs/x", 0, &Output::new(true)).is_err());
+        assert!(begun.elapsed() < AWAY_MAX);
     }
 }

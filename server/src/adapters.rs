@@ -8,6 +8,7 @@
 
 mod error;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ impl AdapterStore {
         offer: Arc<Offer>,
         bytes_max: u64,
     ) -> Result<Self, AdaptersError> {
-        let known = state.blocking().adapter_keys()?;
+        let known: HashSet<AdapterKey> = state.blocking().adapter_keys()?.into_iter().collect();
         for entry in fs::read_dir(&root)? {
             let entry = entry?;
             let key = entry.file_name().to_str().map(str::parse::<AdapterKey>);
@@ -339,7 +340,6 @@ fn named(
     // Who chose a name gets it or hears that it is taken.
     let is_chosen = adapter.job.is_none() && !adapter.names.is_empty();
     let own = (!is_chosen).then(|| AdapterName::of_key(key));
-    let mut taken = AdaptersError::NameTaken;
     for name in adapter.names.into_iter().chain(own) {
         let record = AdapterRecord {
             key,
@@ -354,11 +354,11 @@ fn named(
         };
         match state.add_adapter(&record).map_err(AdaptersError::from) {
             Ok(()) => return Ok(record),
-            Err(AdaptersError::NameTaken) => taken = AdaptersError::NameTaken,
+            Err(AdaptersError::NameTaken) => {}
             Err(error) => return Err(error),
         }
     }
-    Err(taken)
+    Err(AdaptersError::NameTaken)
 }
 
 /// Writes an adapter's files to a directory of their own, which only the daemon's user may enter.

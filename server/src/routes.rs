@@ -144,6 +144,9 @@ pub fn router(state: Arc<State>) -> Router {
         .merge(compressed)
         .layer(from_fn_with_state(state.clone(), principal::let_in))
         .layer(from_fn_with_state(state.clone(), access::cors));
+    let adapter = get(adapters::show)
+        .patch(adapters::change)
+        .delete(adapters::delete);
     let jobs = Router::new()
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
@@ -152,12 +155,7 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/v1/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/adapters", get(adapters::list).post(adapters::import))
-        .route(
-            "/v1/adapters/{id}",
-            get(adapters::show)
-                .patch(adapters::change)
-                .delete(adapters::delete),
-        )
+        .route("/v1/adapters/{id}", adapter)
         .route("/v1/adapters/{id}/files/{name}", get(adapters::file))
         .layer(from_fn(access::own_origin))
         .layer(map_response(headers::keep_out_of_caches));
