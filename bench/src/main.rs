@@ -1,5 +1,6 @@
 //! Measures this project's half of a comparison; `cargo xtask bench` runs the peers beside it.
 
+mod sessions;
 mod step;
 
 use clap::{Parser, Subcommand};
@@ -20,10 +21,13 @@ struct Args {
 enum What {
     /// One training step of the top at cut 0.
     Step(step::Step),
+    /// Training in many sessions at once.
+    Sessions(sessions::Sessions),
 }
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().what {
         What::Step(step) => step.run(),
+        What::Sessions(sessions) => sessions.run(),
     }
 }

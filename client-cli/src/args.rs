@@ -329,7 +329,8 @@ pub(crate) fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use client_wasm::options::{
-        Bottom, ClassWeights, ContributionOptions, LabelsAt, ReadingName, TrainOptions, UploadDtype,
+        Bottom, ClassWeights, ContributionOptions, LabelsAt, ReadingName, Targets, TrainOptions,
+        UploadDtype,
     };
 
     use super::*;
@@ -400,12 +401,13 @@ mod tests {
         let options = args.command.training().unwrap().options();
         assert_eq!(options.class_weights, ClassWeights::Balanced);
         assert_eq!(options.dtype, UploadDtype::Int8);
-        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1";
+        let words = "cutlayer train a.csv --labels client --label-noise 2.5 --bottom lora --cut 1 --targets all";
         let options = parse(words).unwrap();
         let options = options.command.training().unwrap().options();
         assert_eq!(options.labels, LabelsAt::Client);
         assert_eq!(options.bottom, Bottom::Lora);
         assert_eq!(options.label_noise, 2.5);
+        assert_eq!(options.targets, Targets::All);
     }
 
     #[test]

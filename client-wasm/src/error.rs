@@ -30,7 +30,7 @@ pub enum ClientError {
     Refused(Refused),
     /// The connection ended.
     #[error(
-        "the connection to the server was lost ({reason}); it deletes what this run had sent. Check that the server runs, then try again"
+        "the connection to the server was lost ({reason}); a run that needs nothing of this side goes on there. Check that the server runs, then try again"
     )]
     Disconnected {
         /// What the transport says.

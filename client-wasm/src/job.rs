@@ -334,7 +334,7 @@ impl<T: Transport> Job<T> {
         self.accept(&frame)
     }
 
-    /// Ends the session; the server deletes what it stored for it.
+    /// Ends the session; the server deletes what it stored for it, once no run needs it.
     pub async fn goodbye(mut self) {
         if let Ok(frame) = self.session.steer(&ClientMessage::Goodbye) {
             // A server that is gone has deleted it already.

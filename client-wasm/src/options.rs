@@ -158,6 +158,34 @@ pub enum ClassWeights {
     Balanced,
 }
 
+/// Which projections of a block an adapter stands beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Targets {
+    /// Query and value, as in LoRA's own experiments.
+    #[default]
+    QueryValue,
+    /// All six: what PEFT calls `all-linear`. More to learn with, and more to compute.
+    All,
+}
+
+impl From<Targets> for Vec<AdapterTarget> {
+    fn from(targets: Targets) -> Self {
+        use AdapterTarget::{AttentionOutput, FeedForwardDown, FeedForwardUp, Key, Query, Value};
+        match targets {
+            Targets::QueryValue => vec![Query, Value],
+            Targets::All => vec![
+                Query,
+                Key,
+                Value,
+                AttentionOutput,
+                FeedForwardUp,
+                FeedForwardDown,
+            ],
+        }
+    }
+}
+
 /// How activations are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -244,6 +272,8 @@ pub struct TrainOptions {
     pub rank: u32,
     /// The adapter is scaled by `alpha / rank`.
     pub alpha: f32,
+    /// Which projections have one.
+    pub targets: Targets,
     /// Probability of zeroing an input of the adapter in training.
     pub dropout: f32,
     /// Share of the examples that measures instead of training.
@@ -276,6 +306,7 @@ impl Default for TrainOptions {
             gradient_norm_max: 1.0,
             rank: 8,
             alpha: 16.0,
+            targets: Targets::QueryValue,
             dropout: 0.0,
             validation_share: 0.1,
             class_weights: ClassWeights::None,
@@ -290,13 +321,13 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// The adapter's settings in the words of the protocol: LoRA on query and value.
+    /// The adapter's settings in the words of the protocol.
     pub fn adapter(&self) -> AdapterSettings {
         AdapterSettings {
             rank: self.rank,
             alpha: self.alpha,
             dropout: self.dropout,
-            targets: vec![AdapterTarget::Query, AdapterTarget::Value],
+            targets: self.targets.into(),
         }
     }
 

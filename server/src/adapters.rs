@@ -9,9 +9,7 @@
 mod error;
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::rngs::SysRng;
@@ -27,7 +25,7 @@ use crate::state::{
     AdapterChange, AdapterFit, AdapterKey, AdapterName, AdapterRecord, JobKey, StateError,
     StateHandle, StateStore, TenantId, UnixMillis,
 };
-use crate::store::{create_private, durable};
+use crate::store::{AdaptersDirectory, RemovedAdapterFiles};
 use crate::trainer::{JobId, KeptAdapter, TrainerHandle};
 
 pub use error::AdaptersError;
@@ -40,8 +38,8 @@ pub const FILES: [&str; 2] = [CONFIG_FILE, TENSORS_FILE];
 pub struct RemovedAdapter {
     /// What it was.
     pub record: AdapterRecord,
-    /// Files that were removed.
-    pub files: usize,
+    /// What it had on disk.
+    pub files: RemovedAdapterFiles,
 }
 
 /// Keeps adapters. Cheap to clone.
@@ -50,7 +48,7 @@ pub struct AdapterStore {
     state: StateHandle,
     trainer: TrainerHandle,
     offer: Arc<Offer>,
-    root: Arc<Path>,
+    files: AdaptersDirectory,
     bytes_max: u64,
 }
 
@@ -75,30 +73,25 @@ impl AdapterStore {
     ///
     /// When the state or the directory cannot be read.
     pub fn open(
-        root: PathBuf,
+        files: AdaptersDirectory,
         state: StateHandle,
         trainer: TrainerHandle,
         offer: Arc<Offer>,
         bytes_max: u64,
     ) -> Result<Self, AdaptersError> {
         let known: HashSet<AdapterKey> = state.blocking().adapter_keys()?.into_iter().collect();
-        for entry in fs::read_dir(&root)? {
-            let entry = entry?;
-            let key = entry.file_name().to_str().map(str::parse::<AdapterKey>);
-            if !matches!(key, Some(Ok(key)) if known.contains(&key)) {
-                tracing::warn!(path = %entry.path().display(), "removing what belongs to no adapter");
-                if entry.file_type()?.is_dir() {
-                    fs::remove_dir_all(entry.path())?;
-                } else {
-                    fs::remove_file(entry.path())?;
-                }
+        for (key, found) in files.found()? {
+            if !key.is_some_and(|key| known.contains(&key)) {
+                let path = found.path().display();
+                tracing::warn!(%path, "removing what belongs to no adapter");
+                found.remove()?;
             }
         }
         Ok(Self {
             state,
             trainer,
             offer,
-            root: root.into(),
+            files,
             bytes_max,
         })
     }
@@ -192,8 +185,10 @@ impl AdapterStore {
             return Err(QuotaError::AdapterBytes { max }.into());
         }
         let key = AdapterKey::draw(&mut SysRng).map_err(io::Error::other)?;
-        let directory = self.directory(key);
-        let entered = write(&directory, &adapter.files)
+        let entered = self
+            .files
+            .of(key)
+            .write(&adapter.files)
             .map_err(AdaptersError::from)
             .and_then(|()| named(state, key, adapter, bytes));
         if entered.is_err() {
@@ -222,7 +217,7 @@ impl AdapterStore {
         check_fit(&found.fit, &fit)?;
         Ok(KeptAdapter {
             key: found.key,
-            directory: self.directory(found.key),
+            files: self.files.of(found.key),
             cut: fit.cut as usize,
             n_classes: fit.n_classes as usize,
         })
@@ -242,22 +237,28 @@ impl AdapterStore {
         found.await?.ok_or(AdaptersError::Unknown)
     }
 
-    /// Where a file of a tenant's adapter is; `name` is held against [`FILES`].
+    /// Reads a file of a tenant's adapter; `name` is held against [`FILES`].
     ///
     /// # Errors
     ///
-    /// `Unknown`, for a file of another name too; when the state fails.
+    /// `Unknown`, for a file of another name too, and where it is gone; when the state fails, or the
+    /// file cannot be read or opened.
     pub async fn file(
         &self,
         tenant: TenantId,
         key: AdapterKey,
         name: &str,
-    ) -> Result<PathBuf, AdaptersError> {
+    ) -> Result<Vec<u8>, AdaptersError> {
         self.record(tenant, key).await?;
         let name = FILES.into_iter().find(|known| *known == name);
-        Ok(self
-            .directory(key)
-            .join(name.ok_or(AdaptersError::Unknown)?))
+        let name = name.ok_or(AdaptersError::Unknown)?;
+        let files = self.files.of(key);
+        blocking(move || match files.read_file(name) {
+            // Deleted since it was found.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AdaptersError::Unknown),
+            read => Ok(read?),
+        })
+        .await
     }
 
     /// Renames a tenant's adapter, or makes it the default or an ordinary one.
@@ -295,12 +296,15 @@ impl AdapterStore {
         Ok(RemovedAdapter { record, files })
     }
 
-    /// Removes adapters that are no longer in the state, and says how many files went.
+    /// Removes the files of adapters that are no longer in the state, and says what went.
     ///
     /// # Errors
     ///
     /// When the thread failed that was to do it; what is left goes at the next start.
-    pub async fn discard(&self, keys: Vec<AdapterKey>) -> Result<usize, AdaptersError> {
+    pub async fn discard(
+        &self,
+        keys: Vec<AdapterKey>,
+    ) -> Result<RemovedAdapterFiles, AdaptersError> {
         for key in &keys {
             self.trainer.forget_adapter(*key);
         }
@@ -308,25 +312,20 @@ impl AdapterStore {
         blocking(move || Ok(store.remove_files(&keys))).await
     }
 
-    /// Removes directories and counts their files. What cannot be removed is logged and goes at the
-    /// next start.
-    fn remove_files(&self, keys: &[AdapterKey]) -> usize {
-        let mut files = 0;
-        for directory in keys.iter().map(|key| self.directory(*key)) {
-            let count = fs::read_dir(&directory).map_or(0, Iterator::count);
-            let removed = fs::remove_dir_all(&directory);
-            match removed.and_then(|()| durable::sync_parent(&directory)) {
-                Ok(()) => files += count,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    /// Removes directories, and says what was in them. What cannot be removed is logged and goes at
+    /// the next start.
+    fn remove_files(&self, keys: &[AdapterKey]) -> RemovedAdapterFiles {
+        let mut all = RemovedAdapterFiles::default();
+        for key in keys {
+            match self.files.of(*key).remove() {
+                Ok(removed) => {
+                    all.files += removed.files;
+                    all.bytes += removed.bytes;
+                }
                 Err(error) => tracing::error!(%error, "an adapter's files could not be removed"),
             }
         }
-        files
-    }
-
-    /// Of one adapter. The key is 32 hexadecimal digits, whoever wrote it.
-    fn directory(&self, key: AdapterKey) -> PathBuf {
-        self.root.join(key.to_string())
+        all
     }
 }
 
@@ -359,14 +358,6 @@ fn named(
         }
     }
     Err(AdaptersError::NameTaken)
-}
-
-/// Writes an adapter's files to a directory of their own, which only the daemon's user may enter.
-fn write(directory: &Path, files: &PeftFiles) -> io::Result<()> {
-    create_private(directory)?;
-    durable::replace(&directory.join(CONFIG_FILE), &files.config)?;
-    durable::replace(&directory.join(TENSORS_FILE), &files.tensors)?;
-    durable::sync_parent(directory)
 }
 
 /// What is said of an adapter: a validation without its matrix, which grows with the square of the
@@ -420,8 +411,6 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn fit(model_id: &str, cut: u32, n_classes: u32) -> AdapterFit {
@@ -442,23 +431,6 @@ mod tests {
         assert_eq!(said, "cut of the adapter is 1; this session has 0");
         let said = refused(fit("m", 1, 3));
         assert_eq!(said, "n_classes of the adapter is 2; this session has 3");
-    }
-
-    #[test]
-    fn files_are_for_the_daemon_only() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = root.path().join("0a");
-        let files = PeftFiles {
-            config: b"{}".to_vec(),
-            tensors: vec![1],
-        };
-        write(&directory, &files).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&directory), 0o700);
-        for name in FILES {
-            assert_eq!(mode(&directory.join(name)), 0o600);
-        }
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub use serving::{ServingArgs, TlsFiles};
 use crate::auth::Login;
 use crate::limits::ADAPTER_MEMORY_BYTES_MAX;
 use crate::quota::QuotaLimits;
+use crate::store::sealing::{KEY_VARIABLE, KeyError};
+use crate::store::{Sealing, StoreKey};
 use crate::telemetry::LogFormat;
 
 /// What the trainer computes on.
@@ -30,7 +32,8 @@ pub enum DeviceChoice {
 /// Keeps the top of a language model and fine-tunes it on activations that clients send.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cutlayer-server", version, about)]
-#[command(after_help = "cutlayer-server token --help: who may use the daemon")]
+#[command(after_help = "cutlayer-server token --help: who may use the daemon\n\
+    cutlayer-server backup --help: a copy of the data directory")]
 pub struct Args {
     /// Hugging Face directory: config.json, model.safetensors, tokenizer.json.
     #[arg(long, env = "CUTLAYER_MODEL", value_name = "DIR")]
@@ -66,6 +69,11 @@ pub struct Args {
         default_value = "cutlayer-data"
     )]
     pub data: PathBuf,
+
+    /// A file with the key that activations, checkpoints and adapters are sealed with on disk;
+    /// CUTLAYER_STORE_KEY may hold the key itself. In the clear without either.
+    #[arg(long, env = "CUTLAYER_STORE_KEY_FILE", value_name = "FILE")]
+    pub store_key_file: Option<PathBuf>,
 
     /// Where each finished run's adapter is written, as a PEFT directory.
     #[arg(long, env = "CUTLAYER_EXPORT", value_name = "DIR")]
@@ -158,7 +166,7 @@ pub struct QuotaArgs {
     )]
     pub tenant_adapter_bytes_max: u64,
 
-    /// Jobs of one tenant that wait for their turn.
+    /// Jobs of one tenant in the queue: those that have not ended.
     #[arg(
         long,
         env = "CUTLAYER_TENANT_QUEUED_JOBS_MAX",
@@ -241,6 +249,17 @@ impl Args {
         } else {
             Login::Always
         }
+    }
+
+    /// What the data directory is sealed with: the key of the file or of the environment, or
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// When both are there, the file cannot be read, or one of them is no key.
+    pub fn sealing(&self) -> Result<Sealing, KeyError> {
+        let variable = std::env::var_os(KEY_VARIABLE);
+        Ok(StoreKey::find(variable, self.store_key_file.as_deref())?.into())
     }
 
     /// What one tenant may have.

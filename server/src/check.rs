@@ -13,7 +13,8 @@ use safetensors::tensor::Metadata;
 use crate::args::{Args, ArgsError};
 use crate::catalogue::{CatalogueError, ModelFiles};
 use crate::listener::tls::{Tls, TlsError};
-use crate::telemetry::{self, TelemetryError};
+use crate::store::sealing::{KeyError, KeyId};
+use crate::telemetry::{self, TelemetryError, traces};
 
 /// Longest header of a safetensors file that is read: far above any model's.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
@@ -33,6 +34,9 @@ pub enum CheckError {
     /// Certificate and key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A file is missing or unreadable.
     #[error("{} cannot be read: {source}", path.display())]
     Io {
@@ -66,6 +70,7 @@ pub fn check(args: &Args) -> Result<String, CheckError> {
     let model = ModelFiles::read(&args.model, &args.cuts)?;
     check_weights(&args.model.join("model.safetensors"))?;
     let tls = args.serving.tls_files().map(Tls::load).transpose()?;
+    let key = args.sealing()?.key_id();
     if let Some(page) = &args.page {
         let index = page.join("index.html");
         File::open(&index).map_err(failed(&index))?;
@@ -79,7 +84,7 @@ pub fn check(args: &Args) -> Result<String, CheckError> {
             return Err(CheckError::NotDirectory { path });
         }
     }
-    Ok(describe(args, &model, tls.is_some()))
+    Ok(describe(args, &model, tls.is_some(), key))
 }
 
 /// Reads the header only, and holds it against the file's length: tensors may be many gigabytes.
@@ -114,7 +119,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> CheckError {
     |source| CheckError::Io { path, source }
 }
 
-fn describe(args: &Args, model: &ModelFiles, has_tls: bool) -> String {
+fn describe(args: &Args, model: &ModelFiles, has_tls: bool, key: Option<KeyId>) -> String {
     let scheme = if has_tls { "https" } else { "http" };
     let path =
         |path: Option<&PathBuf>| path.map_or("none".to_owned(), |path| path.display().to_string());
@@ -144,6 +149,10 @@ fn describe(args: &Args, model: &ModelFiles, has_tls: bool) -> String {
         ("cuts", cuts.join(", ")),
         ("page", path(args.page.as_ref())),
         ("data", args.data.display().to_string()),
+        (
+            "sealed",
+            key.map_or("no".to_owned(), |key| format!("with the key {key}")),
+        ),
         ("export", path(args.export.as_ref())),
         ("sessions", format!("at most {}", args.sessions_max)),
         (
@@ -153,6 +162,13 @@ fn describe(args: &Args, model: &ModelFiles, has_tls: bool) -> String {
         ("other origins", list(&args.serving.allow_origin)),
         ("pages elsewhere", list(&args.serving.cors_origin)),
         ("metrics", metrics),
+        (
+            "traces",
+            args.serving
+                .otlp_endpoint
+                .as_ref()
+                .map_or("none".to_owned(), traces::url),
+        ),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string does not fail.
@@ -218,12 +234,16 @@ mod tests {
             key.to_str().unwrap(),
             "--metrics-listen",
             "127.0.0.1:9100",
+            "--otlp-endpoint",
+            "http://127.0.0.1:4318",
         ];
         let said = check_with(&model, &more).unwrap();
         for line in [
             "listen          https://127.0.0.1:8420/",
             "cuts            0, 2",
             "metrics         http://127.0.0.1:9100/metrics",
+            "traces          http://127.0.0.1:4318/v1/traces",
+            "sealed          no",
         ] {
             assert!(said.lines().any(|said| said == line), "{said}");
         }
@@ -241,6 +261,8 @@ mod tests {
             (vec!["--page", "/nowhere"], "/nowhere/index.html"),
             (vec!["--export", "/dev/null"], "not a directory"),
             (vec!["--tls-cert", "c"], "--tls-key"),
+            (vec!["--store-key-file", "/nowhere/key"], "/nowhere/key"),
+            (vec!["--store-key-file", "/dev/null"], "32 bytes"),
             (
                 vec!["--tls-cert", "/nowhere/c", "--tls-key", "/nowhere/k"],
                 "/nowhere/c",

@@ -6,8 +6,8 @@
 //! deadline empties that list, and while the client is behind, step reports are dropped and nothing
 //! more is read from it. So the trainer's reports are always taken at once.
 //!
-//! When the connection is lost the session is over: its run is cancelled and its data removed. Jobs
-//! that outlive their client are not supported yet.
+//! When the connection is lost the session is over. A run that has all it needs goes on without it
+//! (`jobs::runs`); any other ends, and what was stored for it is removed.
 
 mod work;
 mod writer;
@@ -134,7 +134,7 @@ impl Connection {
                     Err(_) => Some(Ending::Lost),
                 },
                 () = queue.closed() => Some(Ending::Lost),
-                outcome = self.work.next() => self.take_outcome(outcome).await,
+                outcome = self.work.next() => self.take_outcome(outcome),
                 () = sleep_until(deadline) => Some(overdue),
                 _ = pings.tick() => {
                     // A full queue needs no ping: the client has enough to answer.
@@ -218,17 +218,15 @@ impl Connection {
         self.reply(effects)
     }
 
-    async fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
+    fn take_outcome(&mut self, outcome: Outcome) -> Option<Ending> {
         let effects = match outcome {
-            Outcome::Report(event) => {
+            Outcome::Report(Ok(event)) => {
                 if matches!(event, TrainerEvent::Ask(_) | TrainerEvent::Continued) {
                     self.asked = Instant::now();
                 }
-                match self.work.record(&event).await {
-                    Ok(()) => self.session.report(event),
-                    Err(fault) => self.session.run_failed(&fault),
-                }
+                self.session.report(event)
             }
+            Outcome::Report(Err(error)) => self.session.run_failed(&error.into()),
             Outcome::Predicted {
                 sequence,
                 request_id,
@@ -360,8 +358,8 @@ impl Connection {
         None
     }
 
-    /// Deletes what the session has, then closes: who sees the close frame knows that the data is
-    /// gone.
+    /// Leaves run and data, then closes: who sees the close frame knows that the data is gone, if no
+    /// run goes on with it.
     async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
         self.work.release().await;
         let patience = self.state.app.timeouts.close;

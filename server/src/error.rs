@@ -144,6 +144,9 @@ pub enum Fault {
     /// The adapter was made for something else, or could not be found.
     #[error(transparent)]
     Adapters(AdaptersError),
+    /// Somebody deleted the job of an earlier run, and the examples with it.
+    #[error("the examples were deleted with the job of an earlier run; begin a new session")]
+    ExamplesGone,
     /// The run ended by a failure.
     #[error("the run failed at the server; the examples are still there")]
     RunFailed,
@@ -173,7 +176,7 @@ impl Fault {
             Self::WrongPhase { .. } => RefusalCode::WrongPhase,
             Self::OutOfOrder { .. } => RefusalCode::OutOfOrder,
             Self::DuplicateExample { .. } => RefusalCode::DuplicateExample,
-            Self::NoExamples { .. } => RefusalCode::BadSettings,
+            Self::NoExamples { .. } | Self::ExamplesGone => RefusalCode::BadSettings,
             Self::PredictionsInFlight { .. }
             | Self::PredictionsOpen { .. }
             | Self::FrameTooLarge { .. } => RefusalCode::LimitExceeded,

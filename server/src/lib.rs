@@ -13,7 +13,7 @@
 //! | [`auth`], [`quota`] | who may do what, and how much of it |
 //! | [`adapters`] | adapters that are kept |
 //! | [`jobs`] | steering a job, and writing its log |
-//! | [`token_command`] | `cutlayer-server token` |
+//! | [`token_command`], [`backup`] | `cutlayer-server token`, `cutlayer-server backup` |
 //! | [`store`] | activations on disk |
 //! | [`trainer`] | the thread that owns device, top model, adapters and optimizers |
 //! | [`error`] | what is refused, and in which words |
@@ -27,6 +27,7 @@ pub mod adapters;
 pub mod app;
 pub mod args;
 pub mod auth;
+pub mod backup;
 pub mod catalogue;
 pub mod check;
 pub mod config;

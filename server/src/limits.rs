@@ -12,9 +12,12 @@ pub const OUTGOING_MESSAGES_MAX: usize = 64;
 /// The largest message, a confusion matrix of 1,000 classes, takes 4 MB.
 pub const OUTGOING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Reports of a run that wait for its session. The session never waits for its client, so this is
-/// only ever a buffer for bursts: the trainer does not block on it.
+/// Reports of a run that wait to be written down, and as many that wait for its session. Neither
+/// waits for a client, so this is only ever a buffer for bursts: the trainer does not block on it.
 pub const RUN_EVENTS_MAX: usize = 256;
+
+/// Places among them that the reports of steps leave free for all others.
+pub const RUN_EVENTS_RESERVED: usize = 16;
 
 /// Predictions of one session at work: each holds a batch of activations in memory.
 pub const PREDICTIONS_IN_FLIGHT_MAX: usize = 4;

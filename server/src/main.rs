@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use server::args::Args;
+use server::backup::Copied;
 use server::catalogue::Catalogue;
 use server::config::ConfigError;
 use server::limits::Timeouts;
 use server::listener::tls::Tls;
 use server::state::{SqliteState, StateHandle, UnixMillis, path_in};
 use server::store::DataDirectory;
-use server::telemetry::exporter;
+use server::telemetry::{exporter, traces};
 use server::token_command::Invocation;
-use server::trainer::TrainerHandle;
+use server::trainer::{TrainerHandle, TrainerSettings};
 use server::{App, Hosts, check, serve, shutdown, telemetry};
 use shared::protocol::limits::Limits;
 use tokio::net::TcpListener;
@@ -30,6 +31,14 @@ async fn main() -> anyhow::Result<()> {
     let args = match Invocation::read(std::env::args_os()) {
         Ok(Invocation::Serve(args)) => args,
         Ok(Invocation::Token(args)) => return Ok(args.run(&mut io::stdout(), UnixMillis::now())?),
+        Ok(Invocation::Backup(args)) => {
+            let Copied { files, bytes } = args.run()?;
+            writeln!(
+                io::stdout(),
+                "the state, and {files} files of {bytes} bytes"
+            )?;
+            return Ok(());
+        }
         Err(ConfigError::CommandLine(error)) => error.exit(),
         Err(error) => return Err(error.into()),
     };
@@ -39,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
     }
     args.check()?;
     telemetry::init(args.log_format(), &args.log, io::stderr)?;
+    let traces = args.serving.otlp_endpoint.as_ref().map(traces::install);
     let tls = args.serving.tls_files().map(Tls::load).transpose()?;
     let tls = tls.map(Arc::new);
     let shutdown = shutdown::on_signal().context("signal handlers cannot be installed")?;
@@ -68,6 +78,9 @@ async fn main() -> anyhow::Result<()> {
     // port 0.
     writeln!(io::stdout(), "{scheme}://{address}/")?;
     serve(listener, app, shutdown).await?;
+    if let Some(traces) = traces {
+        tokio::task::spawn_blocking(|| traces.finish()).await?;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -91,7 +104,11 @@ fn serve_metrics(listener: TcpListener, args: &Args) -> anyhow::Result<()> {
 }
 
 fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
-    let data = DataDirectory::open(&args.data)?;
+    let sealing = args.sealing()?;
+    if let Some(key) = sealing.key_id() {
+        tracing::info!(%key, "activations, checkpoints and adapters are sealed on disk");
+    }
+    let data = DataDirectory::open(&args.data)?.with_sealing(sealing)?;
     let state = StateHandle::new(SqliteState::open(&path_in(&args.data))?);
     let catalogue = Catalogue::load(
         &args.model,
@@ -99,13 +116,13 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         &data.artifacts(),
         Limits::default(),
     )?;
-    let trainer = TrainerHandle::spawn(
-        &args.model,
-        args.device,
-        args.export.clone(),
-        args.seed,
-        args.adapter_memory_max,
-    )?;
+    let training = TrainerSettings {
+        export_dir: args.export.clone(),
+        seed: args.seed,
+        checkpoint_every: Duration::from_secs(u64::from(args.serving.checkpoint_seconds)),
+        adapter_bytes_max: args.adapter_memory_max,
+    };
+    let trainer = TrainerHandle::spawn(&args.model, args.device, training)?;
     let hosts = if args.allow_remote {
         Hosts::Any
     } else {

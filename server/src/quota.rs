@@ -17,7 +17,7 @@ pub struct QuotaLimits {
     pub store_bytes_max: u64,
     /// Bytes of kept adapters on disk.
     pub adapter_bytes_max: u64,
-    /// Jobs that wait for their turn.
+    /// Jobs in the queue: those that have not ended. They take their steps in turn.
     pub queued_jobs_max: u32,
     /// Optimizer steps in an hour. A run that has begun goes on; the next one waits.
     pub steps_per_hour_max: u64,
@@ -131,70 +131,69 @@ impl Quotas {
         Ok(SessionShare {
             quotas: self.clone(),
             tenant,
-            store_bytes: 0,
         })
     }
 
-    fn usage(&self) -> MutexGuard<'_, HashMap<TenantId, Usage>> {
-        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What one session has of its tenant's share. It gives everything but the steps back when it is
-/// dropped.
-#[derive(Debug)]
-pub struct SessionShare {
-    quotas: Arc<Quotas>,
-    tenant: TenantId,
-    store_bytes: u64,
-}
-
-impl SessionShare {
     /// Counts bytes that are going to be stored.
     ///
     /// # Errors
     ///
     /// `StoreBytes`; then nothing is counted.
-    pub fn take_bytes(&mut self, bytes: u64) -> Result<(), QuotaError> {
-        let max = self.quotas.limits.store_bytes_max;
-        let mut all = self.quotas.usage();
-        let usage = all.entry(self.tenant).or_default();
+    pub fn take_bytes(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        bytes: u64,
+    ) -> Result<StoreShare, QuotaError> {
+        let max = self.limits.store_bytes_max;
+        let mut all = self.usage();
+        let usage = all.entry(tenant).or_default();
         let after = usage.store_bytes.saturating_add(bytes);
         if after > max {
             return Err(QuotaError::StoreBytes { max });
         }
         usage.store_bytes = after;
-        self.store_bytes += bytes;
-        Ok(())
+        Ok(self.share(tenant, bytes))
     }
 
-    /// Gives bytes back that were not stored after all.
-    pub fn give_back_bytes(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.store_bytes);
-        self.store_bytes -= bytes;
-        let mut all = self.quotas.usage();
-        let usage = all.entry(self.tenant).or_default();
-        usage.store_bytes = usage.store_bytes.saturating_sub(bytes);
+    /// Counts bytes that are on disk already, as many as they are: an earlier process took them.
+    pub fn find_bytes(self: &Arc<Self>, tenant: TenantId, bytes: u64) -> StoreShare {
+        let mut all = self.usage();
+        let usage = all.entry(tenant).or_default();
+        usage.store_bytes = usage.store_bytes.saturating_add(bytes);
+        self.share(tenant, bytes)
     }
 
-    /// Holds that a run may begin; `queued` jobs of the tenant wait already.
+    fn share(self: &Arc<Self>, tenant: TenantId, bytes: u64) -> StoreShare {
+        StoreShare {
+            quotas: self.clone(),
+            tenant,
+            bytes,
+        }
+    }
+
+    /// Holds that a run may begin; `open` jobs of the tenant have not ended.
     ///
     /// # Errors
     ///
     /// `QueuedJobs`, `StepsPerHour`.
-    pub fn check_run(&self, queued: u32, now: UnixMillis) -> Result<(), QuotaError> {
+    pub fn check_run(
+        &self,
+        tenant: TenantId,
+        open: u32,
+        now: UnixMillis,
+    ) -> Result<(), QuotaError> {
         let QuotaLimits {
             queued_jobs_max,
             steps_per_hour_max: max,
             ..
-        } = self.quotas.limits;
-        if queued >= queued_jobs_max {
+        } = self.limits;
+        if open >= queued_jobs_max {
             return Err(QuotaError::QueuedJobs {
                 max: queued_jobs_max,
             });
         }
-        let mut all = self.quotas.usage();
-        let usage = all.entry(self.tenant).or_default();
+        let mut all = self.usage();
+        let usage = all.entry(tenant).or_default();
         match usage.steps.wait_secs(minute(now), max) {
             Some(retry_secs) => Err(QuotaError::StepsPerHour { max, retry_secs }),
             None => Ok(()),
@@ -202,19 +201,52 @@ impl SessionShare {
     }
 
     /// Counts steps that were taken.
-    pub fn count_steps(&self, steps: u32, now: UnixMillis) {
-        let mut all = self.quotas.usage();
-        let usage = all.entry(self.tenant).or_default();
+    pub fn count_steps(&self, tenant: TenantId, steps: u32, now: UnixMillis) {
+        let mut all = self.usage();
+        let usage = all.entry(tenant).or_default();
         usage.steps.count(minute(now), steps.into());
     }
+
+    fn usage(&self) -> MutexGuard<'_, HashMap<TenantId, Usage>> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One session of its tenant's. It counts until it is dropped.
+#[derive(Debug)]
+pub struct SessionShare {
+    quotas: Arc<Quotas>,
+    tenant: TenantId,
 }
 
 impl Drop for SessionShare {
     fn drop(&mut self) {
-        self.give_back_bytes(self.store_bytes);
         let mut all = self.quotas.usage();
         let usage = all.entry(self.tenant).or_default();
         usage.sessions = usage.sessions.saturating_sub(1);
+    }
+}
+
+/// Bytes on disk of its tenant's. They count until it is dropped.
+#[derive(Debug)]
+pub struct StoreShare {
+    quotas: Arc<Quotas>,
+    tenant: TenantId,
+    bytes: u64,
+}
+
+impl StoreShare {
+    /// Takes over the bytes of another share of the same tenant.
+    pub fn add(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for StoreShare {
+    fn drop(&mut self) {
+        let mut all = self.quotas.usage();
+        let usage = all.entry(self.tenant).or_default();
+        usage.store_bytes = usage.store_bytes.saturating_sub(self.bytes);
     }
 }
 
@@ -318,35 +350,51 @@ mod tests {
     #[test]
     fn bytes_of_all_sessions_count_together() {
         let quotas = quotas();
-        let mut first = quotas.open_session(ONE).unwrap();
-        let mut second = quotas.open_session(ONE).unwrap();
-        first.take_bytes(60).unwrap();
+        let mut first = quotas.take_bytes(ONE, 60).unwrap();
         let refused = QuotaError::StoreBytes { max: 100 };
-        assert_eq!(second.take_bytes(41), Err(refused));
-        second.take_bytes(40).unwrap();
-        second.give_back_bytes(10);
-        assert_eq!(first.take_bytes(11), Err(refused));
-        assert_eq!(first.take_bytes(u64::MAX), Err(refused));
-        drop(second);
-        first.take_bytes(40).unwrap();
-        quotas.open_session(OTHER).unwrap().take_bytes(100).unwrap();
+        let take = |bytes| quotas.take_bytes(ONE, bytes);
+        assert_eq!(take(41).unwrap_err(), refused);
+        let second = take(40).unwrap();
+        assert_eq!(take(1).unwrap_err(), refused);
+        assert_eq!(take(u64::MAX).unwrap_err(), refused);
+        // Whoever holds both shares holds all bytes.
+        first.add(second);
+        assert_eq!(take(1).unwrap_err(), refused);
+        drop(first);
+        drop(take(100).unwrap());
+        quotas.take_bytes(OTHER, 100).unwrap();
+    }
+
+    /// What an earlier process has stored is not refused, and counts.
+    #[test]
+    fn bytes_that_are_found_count_above_the_limit_too() {
+        let quotas = quotas();
+        let found = [70, 70].map(|bytes| quotas.find_bytes(ONE, bytes));
+        assert!(quotas.take_bytes(ONE, 1).is_err());
+        let [first, second] = found;
+        drop(first);
+        let taken = quotas.take_bytes(ONE, 30).unwrap();
+        assert!(quotas.take_bytes(ONE, 1).is_err());
+        drop((second, taken));
+        assert!(quotas.take_bytes(ONE, 100).is_ok());
     }
 
     #[test]
-    fn a_full_queue_takes_no_run() {
-        let session = quotas().open_session(ONE).unwrap();
-        assert_eq!(session.check_run(2, at_minute(0)), Ok(()));
+    fn as_many_open_jobs_as_there_may_be_take_no_run() {
+        let quotas = quotas();
+        assert_eq!(quotas.check_run(ONE, 2, at_minute(0)), Ok(()));
         let refused = QuotaError::QueuedJobs { max: 3 };
-        assert_eq!(session.check_run(3, at_minute(0)), Err(refused));
+        assert_eq!(quotas.check_run(ONE, 3, at_minute(0)), Err(refused));
     }
 
     #[test]
     fn steps_leave_the_hour_as_it_passes() {
-        let session = quotas().open_session(ONE).unwrap();
-        session.count_steps(4, at_minute(100));
-        session.count_steps(5, at_minute(110));
-        assert_eq!(session.check_run(0, at_minute(110)), Ok(()));
-        session.count_steps(1, at_minute(110));
+        let quotas = quotas();
+        let check = |minute| quotas.check_run(ONE, 0, at_minute(minute));
+        quotas.count_steps(ONE, 4, at_minute(100));
+        quotas.count_steps(ONE, 5, at_minute(110));
+        assert_eq!(check(110), Ok(()));
+        quotas.count_steps(ONE, 1, at_minute(110));
         // The four of minute 100 are out at minute 160.
         let refused = |retry_secs| {
             Err(QuotaError::StepsPerHour {
@@ -354,20 +402,20 @@ mod tests {
                 retry_secs,
             })
         };
-        assert_eq!(session.check_run(0, at_minute(110)), refused(50 * 60));
-        assert_eq!(session.check_run(0, at_minute(159)), refused(60));
-        assert_eq!(session.check_run(0, at_minute(160)), Ok(()));
-        session.count_steps(10, at_minute(160));
-        assert_eq!(session.check_run(0, at_minute(160)), refused(60 * 60));
-        assert_eq!(session.check_run(0, at_minute(100_000)), Ok(()));
+        assert_eq!(check(110), refused(50 * 60));
+        assert_eq!(check(159), refused(60));
+        assert_eq!(check(160), Ok(()));
+        quotas.count_steps(ONE, 10, at_minute(160));
+        assert_eq!(check(160), refused(60 * 60));
+        assert_eq!(check(100_000), Ok(()));
     }
 
     #[test]
     fn a_clock_that_goes_back_frees_nothing() {
-        let session = quotas().open_session(ONE).unwrap();
-        session.count_steps(10, at_minute(100));
-        assert!(session.check_run(0, at_minute(5)).is_err());
-        assert!(session.check_run(0, UnixMillis(-1)).is_err());
-        assert!(session.check_run(0, at_minute(100)).is_err());
+        let quotas = quotas();
+        quotas.count_steps(ONE, 10, at_minute(100));
+        for now in [at_minute(5), UnixMillis(-1), at_minute(100)] {
+            assert!(quotas.check_run(ONE, 0, now).is_err());
+        }
     }
 }

@@ -17,7 +17,6 @@ mod refusal;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
@@ -39,15 +38,15 @@ use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection;
-use crate::jobs::control::LiveRuns;
-use crate::jobs::end_interrupted;
+use crate::jobs::Runs;
+use crate::jobs::runs::Surroundings;
 use crate::limits::{IMPORTS_MAX, RETRY_AFTER_SECS};
 use crate::quota::Quotas;
 use crate::session::Offer;
-use crate::state::{StateError, UnixMillis};
+use crate::state::StateError;
 use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
 use crate::telemetry::request_id::RequestId;
-use crate::trainer::JobId;
+use crate::telemetry::traces::Trace;
 use refusal::ApiError;
 
 /// What all requests and sessions share.
@@ -61,20 +60,20 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// Counts the sessions that must end before the daemon does.
     pub tracker: TaskTracker,
-    /// Runs whose sessions are open.
-    pub runs: LiveRuns,
+    /// Runs that go on.
+    pub runs: Runs,
+    /// What tenants have.
+    pub quotas: Arc<Quotas>,
     /// Adapters that are kept.
     pub adapters: AdapterStore,
     auth: Authenticator,
-    quotas: Arc<Quotas>,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     imports: Semaphore,
-    jobs: AtomicU64,
 }
 
 impl State {
-    /// Prepares a daemon for its requests, and ends the jobs that an earlier process left open.
+    /// Prepares a daemon for its requests, and takes up the jobs that an earlier process left open.
     ///
     /// # Errors
     ///
@@ -90,25 +89,28 @@ impl State {
             .offer(trainer.device_name(), trainer.trains_dense());
         let offer = Arc::new(offer);
         let (state, login) = (app.state.clone(), app.login);
-        let (root, trainer) = (app.data.adapters(), trainer.clone());
+        let (files, trainer) = (app.data.adapters(), trainer.clone());
         let (offered, bytes_max) = (offer.clone(), app.quotas.adapter_bytes_max);
         let prepared = spawn_blocking(move || {
-            let ended = end_interrupted(state.blocking(), UnixMillis::now())?;
-            let adapters = AdapterStore::open(root, state.clone(), trainer, offered, bytes_max)?;
+            let adapters = AdapterStore::open(files, state.clone(), trainer, offered, bytes_max)?;
             let auth = Authenticator::new(state, login)?;
-            Ok::<_, AdaptersError>((auth, adapters, ended))
+            Ok::<_, AdaptersError>((auth, adapters))
         });
-        let (auth, adapters, ended) = prepared.await.map_err(|_| StateError::Gone)??;
-        if ended > 0 {
-            tracing::warn!(
-                jobs = ended,
-                "an earlier process left jobs open; they have failed"
-            );
-        }
-        let runs = LiveRuns::new(app.state.clone(), app.trainer.clone());
+        let (auth, adapters) = prepared.await.map_err(|_| StateError::Gone)??;
+        let quotas = Arc::new(Quotas::new(app.quotas));
+        let runs = Runs::new(Surroundings {
+            state: app.state.clone(),
+            trainer: app.trainer.clone(),
+            quotas: quotas.clone(),
+            files: app.data.jobs(),
+            adapters: adapters.clone(),
+            shutdown: shutdown.clone(),
+            tracker: tracker.clone(),
+        });
+        runs.take_up(&offer).await?;
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
-            quotas: Arc::new(Quotas::new(app.quotas)),
+            quotas,
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             imports: Semaphore::new(IMPORTS_MAX),
             auth,
@@ -119,13 +121,7 @@ impl State {
             shutdown,
             tracker,
             slots,
-            jobs: AtomicU64::new(1),
         })
-    }
-
-    /// Names a new run.
-    pub fn new_job(&self) -> JobId {
-        JobId(self.jobs.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -269,6 +265,7 @@ async fn session(
     // line.
     let tracked = state.tracker.token();
     let span = tracing::info_span!(parent: None, "session", %request_id);
+    let trace = Trace::here();
     let Ok(slot) = state.slots.clone().try_acquire_owned() else {
         return upgrade.on_upgrade(move |socket| async move {
             CONNECTIONS_REFUSED.count(Turned::SessionsFull);
@@ -278,9 +275,10 @@ async fn session(
     };
     match state.quotas.open_session(principal.tenant) {
         Ok(share) => upgrade.on_upgrade(move |socket| async move {
-            connection::run(socket, state, principal, share)
-                .instrument(span)
-                .await;
+            let session = connection::run(socket, state, principal, share).instrument(span);
+            let trace = trace.begin("session");
+            trace.clone().around(session).await;
+            trace.end();
             drop((slot, tracked));
         }),
         Err(error) => ApiError::from(error).into_response(),

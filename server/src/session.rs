@@ -83,7 +83,7 @@ pub enum Effect<'a> {
     Continue,
     /// End the run and keep its best adapter.
     Cancel,
-    /// Delete everything of this session and close with this code.
+    /// Leave the run, delete what nobody needs, and close with this code.
     Close(u16),
 }
 
@@ -280,6 +280,8 @@ impl Session {
             TrainerEvent::Started { steps_total } => {
                 self.send(ServerMessage::TrainStarted { steps_total })
             }
+            // Only a run without a session is taken up again.
+            TrainerEvent::Resumed { .. } => Vec::new(),
             TrainerEvent::Step(report) => self.send(ServerMessage::Step(report)),
             TrainerEvent::Validation(report) => self.send(ServerMessage::Validation(report)),
             // It may have been held or continued from outside the session.

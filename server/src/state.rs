@@ -23,8 +23,8 @@ use std::sync::Arc;
 pub use events::{EventRecord, FailureClass, JobEvent};
 pub use records::{
     AdapterChange, AdapterFit, AdapterKey, AdapterName, AdapterRecord, Agreed, ExampleCounts,
-    JobKey, JobPlace, JobRecord, NameError, NewJob, Removed, TenantId, TenantName, TokenKey,
-    TokenRecord, UnixMillis,
+    JobKey, JobPlace, JobRecord, NameError, NewJob, OpenJob, Removed, RunSeed, TenantId,
+    TenantName, TokenKey, TokenRecord, UnixMillis,
 };
 pub use sqlite::SqliteState;
 pub use transition::{JobState, TransitionError};
@@ -38,7 +38,10 @@ pub fn path_in(data: &Path) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file was written by a later version of the daemon.
-    #[error("the state has schema {actual}; this version knows up to {expected}")]
+    #[error(
+        "the state has schema {actual}; this version knows up to {expected}: start the version \
+         that wrote it, or restore a backup"
+    )]
     NewerSchema {
         /// The newest that is known.
         expected: u32,
@@ -50,6 +53,17 @@ pub enum StateError {
     ForeignSchema {
         /// The file's.
         actual: i64,
+    },
+    /// The file is no database, or a part of it is missing or is not what was written.
+    #[error(
+        "the state {} is damaged, or is no state: {found}; it was left as it is: restore a backup",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that the database found.
+        found: String,
     },
     /// The job cannot go from its state to that one.
     #[error(transparent)]
@@ -154,11 +168,14 @@ pub trait StateStore: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<JobRecord>, StateError>;
 
-    /// A tenant's jobs in a state.
-    fn count_jobs(&self, tenant: TenantId, state: JobState) -> Result<u32, StateError>;
+    /// A tenant's jobs that have not ended.
+    fn count_open_jobs(&self, tenant: TenantId) -> Result<u32, StateError>;
 
-    /// Jobs of all tenants that have not ended.
-    fn open_jobs(&self) -> Result<Vec<JobKey>, StateError>;
+    /// Jobs of all tenants that have not ended, oldest first.
+    fn open_jobs(&self) -> Result<Vec<OpenJob>, StateError>;
+
+    /// Where any tenant's job stands; for the daemon itself.
+    fn job_state(&self, key: JobKey) -> Result<Option<JobState>, StateError>;
 
     /// Appends events to a job in order and moves its state as they say, all or nothing.
     ///

@@ -4,18 +4,26 @@
 //! |---|---|
 //! | [`activations`] | the examples of a session or a job, on disk |
 //! | `index`, `record` | their index, in memory and in bytes |
+//! | `home` | where a store lies, and whether it stays |
+//! | [`jobs`] | what a job has on disk |
+//! | [`adapters`] | what a kept adapter has on disk |
 //! | [`durable`] | writes that survive a loss of power |
+//! | [`sealing`] | encryption at rest |
 //! | [`error`] | why a store does not take or give what it was asked for |
 //!
 //! Nothing here knows sockets or training. A session's data lives exactly as long as its
-//! connection: whatever an earlier process left behind of sessions is removed at start. A store that
-//! was created to be kept is not among them.
+//! connection: whatever an earlier process left behind of sessions is removed at start. From `Train`
+//! on it is a job's, and stays until the job has ended, too.
 
 pub mod activations;
+pub mod adapters;
 pub mod durable;
 pub mod error;
+mod home;
 mod index;
+pub mod jobs;
 mod record;
+pub mod sealing;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -23,7 +31,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
+pub use adapters::{AdapterFiles, AdaptersDirectory, RemovedAdapterFiles};
 pub use error::StoreError;
+pub use jobs::{JobFiles, JobsDirectory, RemovedFiles};
+pub use sealing::{SealedFile, Sealing, StoreKey};
+
+/// Below the data directory.
+const JOBS: &str = "jobs";
+/// Below the data directory.
+const ADAPTERS: &str = "adapters";
+
+/// The id of the key that jobs' files and adapters are sealed with; not there where it is not sealed.
+const SEALED_WITH: &str = "sealed-with";
 
 /// The data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +52,21 @@ pub enum DataDirectoryError {
     InUse {
         /// The directory.
         path: PathBuf,
+    },
+    /// What jobs have there, or an adapter, is sealed with another key than is set, or one of the two
+    /// is none.
+    #[error(
+        "what is in {} was written with the key {expected}; the key that is set is {actual}: \
+         set the other, or let jobs end with it and delete them and all adapters first",
+        path.display()
+    )]
+    OtherKey {
+        /// The directory.
+        path: PathBuf,
+        /// The id of the key that is needed, or `none`.
+        expected: String,
+        /// The id of the key that is set, or `none`.
+        actual: String,
     },
     /// The file system refused.
     #[error("the data directory {} cannot be prepared: {source}", path.display())]
@@ -48,6 +82,7 @@ pub enum DataDirectoryError {
 #[derive(Debug)]
 pub struct DataDirectory {
     root: PathBuf,
+    sealing: Sealing,
     /// Locked; the operating system lets go of it when the process ends, however it ends.
     _lock: File,
 }
@@ -78,6 +113,7 @@ impl DataDirectory {
         }
         let directory = Self {
             root: root.to_owned(),
+            sealing: Sealing::default(),
             _lock: lock,
         };
         let sessions = directory.sessions();
@@ -88,10 +124,55 @@ impl DataDirectory {
             _ => {}
         }
         create_private(&sessions).map_err(failed(&sessions))?;
-        for kept in [directory.artifacts(), directory.adapters()] {
+        for kept in ["artifacts", JOBS, ADAPTERS].map(|name| root.join(name)) {
             create_private(&kept).map_err(failed(&kept))?;
         }
         Ok(directory)
+    }
+
+    /// The same directory, where activations, checkpoints and adapters are sealed with a key.
+    ///
+    /// The key's id is written down there: a daemon that is started with another one by mistake must
+    /// not take every job for damaged.
+    ///
+    /// # Errors
+    ///
+    /// `OtherKey` while there are files of jobs or adapters that were written with another key; `Io` when the file system
+    /// refuses.
+    pub fn with_sealing(self, sealing: Sealing) -> Result<Self, DataDirectoryError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| DataDirectoryError::Io { path, source }
+        };
+        let note = self.root.join(SEALED_WITH);
+        let found = match fs::read_to_string(&note) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found.map_err(failed(&note))?),
+        };
+        let wanted = sealing.key_id().map(|key| key.to_string());
+        if found != wanted {
+            for path in [JOBS, ADAPTERS].map(|sealed| self.root.join(sealed)) {
+                if fs::read_dir(&path).map_err(failed(&path))?.next().is_some() {
+                    let name = |key: Option<String>| key.unwrap_or_else(|| "none".to_owned());
+                    return Err(DataDirectoryError::OtherKey {
+                        path,
+                        expected: name(found),
+                        actual: name(wanted),
+                    });
+                }
+            }
+            let noted = match wanted {
+                Some(key) => durable::replace(&note, key.as_bytes()),
+                None => fs::remove_file(&note),
+            };
+            noted.map_err(failed(&note))?;
+        }
+        Ok(Self { sealing, ..self })
+    }
+
+    /// What is in it is sealed with this.
+    pub fn sealing(&self) -> &Sealing {
+        &self.sealing
     }
 
     /// Where bottom artifacts are kept from one start to the next.
@@ -99,14 +180,19 @@ impl DataDirectory {
         self.root.join("artifacts")
     }
 
-    /// Where each adapter has a directory of its own, from one start to the next.
-    pub fn adapters(&self) -> PathBuf {
-        self.root.join("adapters")
-    }
-
     /// Where each session has a directory of its own.
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
+    }
+
+    /// Where each kept adapter has a directory of its own.
+    pub fn adapters(&self) -> AdaptersDirectory {
+        AdaptersDirectory::new(self.root.join(ADAPTERS), self.sealing.clone())
+    }
+
+    /// Where each job has a directory of its own.
+    pub fn jobs(&self) -> JobsDirectory {
+        JobsDirectory::new(self.root.join(JOBS), self.sealing.clone())
     }
 
     /// Creates the store of a new session, in a directory with a random name.
@@ -119,7 +205,8 @@ impl DataDirectory {
             .prefix("")
             .rand_bytes(16)
             .tempdir_in(self.sessions())?;
-        Ok(ActivationStore::create(directory, d_model)?)
+        let store = ActivationStore::create_sealed(directory, d_model, &self.sealing);
+        Ok(store?)
     }
 }
 
@@ -139,12 +226,49 @@ mod tests {
         let stale = root.path().join("sessions/abandoned");
         fs::create_dir_all(&stale).unwrap();
         fs::write(stale.join("activations"), [1, 2, 3]).unwrap();
-        let kept = root.path().join("artifacts/kept");
-        fs::create_dir_all(&kept).unwrap();
+        let kept =
+            ["artifacts/kept", "jobs/kept", "adapters/kept"].map(|path| root.path().join(path));
+        for path in &kept {
+            fs::create_dir_all(path).unwrap();
+        }
         let data = DataDirectory::open(root.path()).unwrap();
         assert!(!stale.exists());
-        assert!(kept.exists());
+        assert!(kept.iter().all(|path| path.exists()));
         assert!(data.sessions().exists());
+    }
+
+    /// Breaks when a daemon with the wrong key gives up every job, or the right one is not taken.
+    #[test]
+    fn another_key_is_refused_while_a_job_or_an_adapter_has_files() {
+        let root = tempfile::tempdir().unwrap();
+        let key = |digit: &str| Sealing::from(StoreKey::parse(&digit.repeat(64)));
+        let open = |sealing| {
+            DataDirectory::open(root.path())
+                .unwrap()
+                .with_sealing(sealing)
+        };
+        // Nothing is there yet: any key, and none.
+        for sealing in [key("a"), Sealing::default(), key("b"), key("a")] {
+            open(sealing).unwrap();
+        }
+        let [job, adapter] = ["jobs/job", "adapters/one"].map(|path| root.path().join(path));
+        for kept in [&adapter, &job] {
+            fs::create_dir(kept).unwrap();
+            for sealing in [key("b"), Sealing::default()] {
+                let refused = open(sealing);
+                let Err(DataDirectoryError::OtherKey { path, expected, .. }) = refused else {
+                    panic!("{refused:?}")
+                };
+                assert_eq!(Some(&*path), kept.parent());
+                assert_eq!(expected, key("a").key_id().unwrap().to_string());
+            }
+            open(key("a")).unwrap();
+            fs::remove_dir(kept).unwrap();
+        }
+        open(Sealing::default()).unwrap();
+        fs::create_dir(&job).unwrap();
+        let refused = open(key("a"));
+        assert!(matches!(refused, Err(DataDirectoryError::OtherKey { .. })));
     }
 
     #[test]

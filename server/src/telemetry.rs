@@ -1,4 +1,4 @@
-//! The daemon's log, its metrics, and the id that connects the lines of one request.
+//! The daemon's log, its metrics, its traces, and the id that connects what belongs to one request.
 //!
 //! Events hold names, numbers, durations and codes. Records of the `log` crate are not bridged: the
 //! WebSocket library writes whole frames there at its finest levels, and no level may put a
@@ -7,6 +7,7 @@
 pub mod exporter;
 pub mod metrics;
 pub mod request_id;
+pub mod traces;
 
 use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing_subscriber::EnvFilter;

@@ -10,6 +10,7 @@ use rand::rngs::{SysError, SysRng};
 
 use crate::args::Args;
 use crate::auth::{Scope, Scopes, Token};
+use crate::backup::BackupArgs;
 use crate::config::{self, ConfigError};
 use crate::state::{
     SqliteState, StateError, StateStore, TenantName, TokenKey, TokenRecord, UnixMillis, path_in,
@@ -22,6 +23,8 @@ pub enum Invocation {
     Serve(Box<Args>),
     /// Work on tokens.
     Token(TokenArgs),
+    /// Copy the data directory.
+    Backup(BackupArgs),
 }
 
 impl Invocation {
@@ -34,11 +37,11 @@ impl Invocation {
     /// clap's.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, ConfigError> {
         let words: Vec<OsString> = words.into_iter().collect();
-        if words.get(1).is_some_and(|word| word == "token") {
-            let args = TokenArgs::try_parse_from(&words[1..])?;
-            return Ok(Self::Token(args));
+        match words.get(1).and_then(|word| word.to_str()) {
+            Some("token") => Ok(Self::Token(TokenArgs::try_parse_from(&words[1..])?)),
+            Some("backup") => Ok(Self::Backup(BackupArgs::try_parse_from(&words[1..])?)),
+            _ => Ok(Self::Serve(Box::new(config::read(words)?))),
         }
-        Ok(Self::Serve(Box::new(config::read(words)?)))
     }
 }
 

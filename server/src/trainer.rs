@@ -9,6 +9,8 @@
 //! | `adapters` | kept adapters that were asked lately, in memory |
 //! | [`checkpoint`] | a run on disk |
 //! | [`device`] | which device computes |
+//! | `handle` | how others talk to the thread |
+//! | `keeper` | when a run is written to disk |
 //! | [`run`] | one fine-tuning run, alone or step by step with its client |
 //! | [`step`] | the mathematics of a step; the optimizer is `shared::adapter`'s |
 //! | `self_test` | a step before the first client |
@@ -20,18 +22,19 @@
 mod adapters;
 pub mod checkpoint;
 pub mod device;
+mod handle;
+mod keeper;
 pub mod run;
 mod self_test;
 pub mod step;
 mod worker;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc as sync_mpsc};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use shared::adapter::AdapterError;
-use shared::adapter::peft::PeftFiles;
 use shared::model::ModelError;
 use shared::protocol::exchange::Square;
 use shared::protocol::message::{
@@ -39,16 +42,25 @@ use shared::protocol::message::{
     TrainDone, TrainSettings, ValidationReport,
 };
 use shared::protocol::tensor::ActivationDtype;
-use tokio::sync::{mpsc, oneshot};
-use tracing::Span;
 
-use crate::args::DeviceChoice;
-use crate::readiness::Readiness;
-use crate::state::AdapterKey;
-use crate::store::ActivationStore;
-use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
-
+use crate::state::RunSeed;
+use crate::store::{ActivationStore, JobFiles};
 pub use adapters::{Inspected, KeptAdapter};
+use checkpoint::{Checkpoint, CheckpointError};
+pub use handle::TrainerHandle;
+
+/// How all runs of a trainer are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainerSettings {
+    /// Where adapters of finished runs are written as PEFT directories; nowhere without it.
+    pub export_dir: Option<PathBuf>,
+    /// With it a run's randomness is fixed by it and the run's number; otherwise it is the system's.
+    pub seed: Option<u64>,
+    /// How often a run is written to disk while it goes on: what a crash costs at most, and a step.
+    pub checkpoint_every: Duration,
+    /// Bytes of memory for kept adapters.
+    pub adapter_bytes_max: u64,
+}
 
 /// Names one session's run at the trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,11 +85,53 @@ pub struct JobSpec {
     pub examples: Arc<ActivationStore>,
 }
 
+impl JobSpec {
+    /// Whether everything that the run needs is at the server.
+    pub fn is_alone(&self) -> bool {
+        is_alone(self.labels, self.bottom)
+    }
+}
+
+/// Whether a run with its labels and its bottom there has everything it needs at the server, so that
+/// it goes on without its client.
+pub fn is_alone(labels: LabelPlace, bottom: BottomTraining) -> bool {
+    labels == LabelPlace::Server && bottom == BottomTraining::Frozen
+}
+
+/// A run that is to begin, or to go on.
+#[derive(Debug)]
+pub struct RunOrder {
+    /// What it needs.
+    pub spec: JobSpec,
+    /// Where it is kept while it goes on.
+    pub files: JobFiles,
+    /// Fixes its randomness.
+    pub seed: RunSeed,
+    /// None for a run that begins.
+    pub again: Option<Again>,
+}
+
+/// Where an earlier process left a run.
+#[derive(Debug)]
+pub struct Again {
+    /// The run, between two steps; without one it begins at its first step.
+    pub checkpoint: Option<Box<Checkpoint>>,
+    /// Whether it was held.
+    pub is_held: bool,
+}
+
 /// What a run reports, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainerEvent {
     /// The run has begun.
     Started {
+        /// Optimizer steps of the whole run.
+        steps_total: u32,
+    },
+    /// The run goes on where an earlier process left it.
+    Resumed {
+        /// Optimizer steps taken before.
+        step: u32,
         /// Optimizer steps of the whole run.
         steps_total: u32,
     },
@@ -219,6 +273,9 @@ pub enum TrainerError {
     /// A number of the run is no longer finite.
     #[error("the training diverged: a number is not finite any more")]
     Diverged,
+    /// The checkpoint is not of this run, or cannot be read.
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
     /// The run does not wait for such an answer.
     #[error("the run does not wait for this answer")]
     NotAwaited,
@@ -236,215 +293,11 @@ pub enum TrainerError {
     Gone,
 }
 
-/// What the thread is asked to do.
-#[derive(Debug)]
-enum Command {
-    /// With the session's span, so that the run's lines in the log carry its id.
-    Start(
-        JobId,
-        Box<JobSpec>,
-        mpsc::Sender<TrainerEvent>,
-        Span,
-        Reply<()>,
-    ),
-    Pause(JobId, Reply<()>),
-    Resume(JobId, Reply<()>),
-    Cancel(JobId, Reply<()>),
-    Answer(JobId, Box<Answer>, Reply<()>),
-    Predict(JobId, ActivationBatch, Reply<Predicted>),
-    PredictKept(KeptAdapter, ActivationBatch, Reply<Predicted>),
-    Files(JobId, Reply<Option<PeftFiles>>),
-    Inspect(PeftFiles, usize, Reply<Inspected>),
-    ForgetAdapter(AdapterKey),
-    Forget(JobId),
-}
-
-type Reply<T> = oneshot::Sender<Result<T, TrainerError>>;
-
-/// Talks to the trainer's thread. Cheap to clone; the thread ends when the last handle is dropped.
-#[derive(Debug, Clone)]
-pub struct TrainerHandle {
-    commands: sync_mpsc::Sender<Command>,
-    device_name: Arc<str>,
-    trains_dense: bool,
-    readiness: Readiness,
-}
-
-impl TrainerHandle {
-    /// Loads the model onto a device and starts the thread. Blocks while it loads.
-    ///
-    /// Adapters of finished runs are written below `export_dir` as PEFT directories, if it is
-    /// given. With a `seed` a run's randomness is fixed by it and the job's number; otherwise it is
-    /// the system's. Kept adapters take at most `adapter_bytes_max` of memory.
-    ///
-    /// # Errors
-    ///
-    /// When the model cannot be read, or the device asked for is not there.
-    pub fn spawn(
-        model_dir: &Path,
-        choice: DeviceChoice,
-        export_dir: Option<PathBuf>,
-        seed: Option<u64>,
-        adapter_bytes_max: u64,
-    ) -> Result<Self, TrainerError> {
-        let device = device::open(choice)?;
-        let cache = adapters::AdapterCache::new(adapter_bytes_max);
-        let worker = worker::Worker::load(model_dir, device.device, export_dir, seed, cache)?;
-        let trains_dense = worker.trains_dense();
-        let (commands, inbox) = sync_mpsc::channel();
-        let readiness = Readiness::default();
-        let tested = readiness.clone();
-        std::thread::Builder::new()
-            .name("trainer".to_owned())
-            .spawn(move || {
-                let _holder = tested.fails_with_its_holder();
-                worker.test(&tested);
-                worker.run(&inbox);
-            })?;
-        Ok(Self {
-            commands,
-            device_name: device.name.into(),
-            trains_dense,
-            readiness,
-        })
-    }
-
-    /// Whether the trainer's self-test has passed.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
-
-    /// Whether the dense layer of the task head is trained.
-    pub fn trains_dense(&self) -> bool {
-        self.trains_dense
-    }
-
-    /// What the trainer computes on: `cpu` or the GPU adapter's name.
-    pub fn device_name(&self) -> &str {
-        &self.device_name
-    }
-
-    /// Starts a run; its reports go to `events` and end with `Done` or `Failed`.
-    ///
-    /// # Errors
-    ///
-    /// When the run cannot be prepared.
-    pub async fn start(
-        &self,
-        job: JobId,
-        spec: JobSpec,
-        events: mpsc::Sender<TrainerEvent>,
-    ) -> Result<(), TrainerError> {
-        let span = Span::current();
-        self.ask(|reply| Command::Start(job, Box::new(spec), events, span, reply))
-            .await
-    }
-
-    /// Holds a run after its current step.
-    ///
-    /// # Errors
-    ///
-    /// When the job is not running.
-    pub async fn pause(&self, job: JobId) -> Result<(), TrainerError> {
-        self.ask(|reply| Command::Pause(job, reply)).await
-    }
-
-    /// Goes on with a held run.
-    ///
-    /// # Errors
-    ///
-    /// When the job is not running.
-    pub async fn resume(&self, job: JobId) -> Result<(), TrainerError> {
-        self.ask(|reply| Command::Resume(job, reply)).await
-    }
-
-    /// Ends a run and keeps its best adapter. Does nothing for a run that has ended.
-    ///
-    /// # Errors
-    ///
-    /// When the job is not known.
-    pub async fn cancel(&self, job: JobId) -> Result<(), TrainerError> {
-        self.ask(|reply| Command::Cancel(job, reply)).await
-    }
-
-    /// Gives a parked run what it waits for.
-    ///
-    /// # Errors
-    ///
-    /// When the job is not running, or waits for something else.
-    pub async fn answer(&self, job: JobId, answer: Answer) -> Result<(), TrainerError> {
-        self.ask(|reply| Command::Answer(job, Box::new(answer), reply))
-            .await
-    }
-
-    /// What the job's best adapter says: class probabilities, or what the client's head reads.
-    ///
-    /// # Errors
-    ///
-    /// When the job has not ended, or the device fails.
-    pub async fn predict(
-        &self,
-        job: JobId,
-        batch: ActivationBatch,
-    ) -> Result<Predicted, TrainerError> {
-        self.ask(|reply| Command::Predict(job, batch, reply)).await
-    }
-
-    /// What a kept adapter says: class probabilities.
-    ///
-    /// # Errors
-    ///
-    /// When its files are gone or not readable, or the device fails.
-    pub async fn predict_kept(
-        &self,
-        adapter: KeptAdapter,
-        batch: ActivationBatch,
-    ) -> Result<Predicted, TrainerError> {
-        self.ask(|reply| Command::PredictKept(adapter, batch, reply))
-            .await
-    }
-
-    /// The best adapter of a run that has ended; none where a part of it is at the client.
-    ///
-    /// # Errors
-    ///
-    /// When the job has not ended, or the device fails.
-    pub async fn files(&self, job: JobId) -> Result<Option<PeftFiles>, TrainerError> {
-        self.ask(|reply| Command::Files(job, reply)).await
-    }
-
-    /// Holds files that somebody brought against the model, for a cut.
-    ///
-    /// # Errors
-    ///
-    /// `Adapter` where they do not fit.
-    pub async fn inspect(&self, files: PeftFiles, cut: usize) -> Result<Inspected, TrainerError> {
-        self.ask(|reply| Command::Inspect(files, cut, reply)).await
-    }
-
-    /// Takes a kept adapter out of memory; its files are somebody else's.
-    pub fn forget_adapter(&self, adapter: AdapterKey) {
-        COMMANDS_WAITING.up();
-        // A thread that has ended has forgotten everything.
-        let _ = self.commands.send(Command::ForgetAdapter(adapter));
-    }
-
-    /// Forgets a run and its adapter.
-    pub fn forget(&self, job: JobId) {
-        COMMANDS_WAITING.up();
-        // A thread that has ended has forgotten everything.
-        let _ = self.commands.send(Command::Forget(job));
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, TrainerError> {
-        let (reply, answer) = oneshot::channel();
-        let asked = Instant::now();
-        COMMANDS_WAITING.up();
-        self.commands
-            .send(command(reply))
-            .map_err(|_| TrainerError::Gone)?;
-        let answer = answer.await.map_err(|_| TrainerError::Gone)?;
-        TRAINER_WAIT.record_time(asked.elapsed());
-        answer
+impl From<CheckpointError> for TrainerError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Trainer(error) => error,
+            error => Self::Checkpoint(Box::new(error)),
+        }
     }
 }

@@ -47,7 +47,17 @@ impl RawClient {
     ///
     /// When the server does not let it in.
     pub async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
-        Self::connect_with(server, SUBPROTOCOL).await
+        Self::connect_with(server, "/v1/session", SUBPROTOCOL).await
+    }
+
+    /// Opens a WebSocket as a browser does, which names it in the query.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn connect_traced(server: SocketAddr, trace: &str) -> anyhow::Result<Self> {
+        let path = format!("/v1/session?trace={trace}");
+        Self::connect_with(server, &path, SUBPROTOCOL).await
     }
 
     /// Opens a WebSocket as a browser does that has a token.
@@ -56,11 +66,12 @@ impl RawClient {
     ///
     /// When the server does not let it in.
     pub async fn connect_as(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
-        Self::connect_with(server, &format!("{SUBPROTOCOL}, cutlayer.token.{token}")).await
+        let protocols = format!("{SUBPROTOCOL}, cutlayer.token.{token}");
+        Self::connect_with(server, "/v1/session", &protocols).await
     }
 
-    async fn connect_with(server: SocketAddr, protocols: &str) -> anyhow::Result<Self> {
-        let mut request = format!("ws://{server}/v1/session").into_client_request()?;
+    async fn connect_with(server: SocketAddr, path: &str, protocols: &str) -> anyhow::Result<Self> {
+        let mut request = format!("ws://{server}{path}").into_client_request()?;
         let protocol = HeaderValue::from_str(protocols)?;
         request
             .headers_mut()

@@ -15,8 +15,8 @@ use server::limits::{ADAPTER_MEMORY_BYTES_MAX, Timeouts};
 use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
-use server::store::DataDirectory;
-use server::trainer::TrainerHandle;
+use server::store::{DataDirectory, Sealing};
+use server::trainer::{TrainerHandle, TrainerSettings};
 use server::{App, Hosts, Origins, serve};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
@@ -52,12 +52,16 @@ pub struct Options {
     pub adapter_memory_max: u64,
     /// What fixes the randomness of runs.
     pub seed: Option<u64>,
+    /// How often a run is written to disk.
+    pub checkpoint_every: Duration,
     /// Who is let in without a token.
     pub login: Login,
     /// What one tenant may have.
     pub quotas: QuotaLimits,
     /// A data directory that an earlier daemon worked in.
     pub data: Option<Arc<TempDir>>,
+    /// What the data directory is sealed with.
+    pub sealing: Sealing,
 }
 
 impl Default for Options {
@@ -79,9 +83,11 @@ impl Default for Options {
             export: None,
             adapter_memory_max: ADAPTER_MEMORY_BYTES_MAX,
             seed: None,
+            checkpoint_every: Duration::from_secs(30),
             login: Login::FromFirstToken,
             quotas: QuotaLimits::default(),
             data: None,
+            sealing: Sealing::default(),
         }
     }
 }
@@ -121,15 +127,15 @@ impl TestServer {
             None => Arc::new(tempfile::tempdir()?),
         };
         let state = StateHandle::new(SqliteState::open(&path_in(data.path()))?);
-        let directory = DataDirectory::open(data.path())?;
+        let directory = DataDirectory::open(data.path())?.with_sealing(options.sealing)?;
         let catalogue = Catalogue::load(model_dir, &[], &directory.artifacts(), options.limits)?;
-        let trainer = TrainerHandle::spawn(
-            model_dir,
-            DeviceChoice::Cpu,
-            options.export,
-            options.seed,
-            options.adapter_memory_max,
-        )?;
+        let training = TrainerSettings {
+            export_dir: options.export,
+            seed: options.seed,
+            checkpoint_every: options.checkpoint_every,
+            adapter_bytes_max: options.adapter_memory_max,
+        };
+        let trainer = TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, training)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shutdown = CancellationToken::new();
@@ -218,13 +224,18 @@ impl TestServer {
         hello(&self.catalogue_with(&[("Authorization", &bearer)]).await?)
     }
 
-    /// Directories of sessions that have data on disk.
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Sessions and jobs that have examples on disk.
     ///
     /// # Errors
     ///
     /// When the data directory cannot be read.
-    pub fn session_directories(&self) -> io::Result<usize> {
-        sessions_in(self.data.path())
+    pub fn examples_on_disk(&self) -> io::Result<usize> {
+        examples_in(self.data.path())
     }
 }
 
@@ -265,13 +276,17 @@ pub fn hello(catalogue: &Value) -> anyhow::Result<Hello> {
     })
 }
 
-/// Directories of sessions under a data directory.
+/// Sessions and jobs that have examples under a data directory.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
-pub fn sessions_in(data: &Path) -> io::Result<usize> {
-    Ok(std::fs::read_dir(data.join("sessions"))?.count())
+pub fn examples_in(data: &Path) -> io::Result<usize> {
+    let sessions = std::fs::read_dir(data.join("sessions"))?.count();
+    let jobs = std::fs::read_dir(data.join("jobs"))?;
+    let jobs = jobs.filter_map(Result::ok);
+    let jobs = jobs.filter(|job| job.path().join("examples").exists());
+    Ok(sessions + jobs.count())
 }
 
 fn unhex(text: &str) -> anyhow::Result<[u8; 32]> {

@@ -104,6 +104,7 @@
  * @property {number} learning_rate
  * @property {number} rank
  * @property {number} alpha
+ * @property {"query-value"|"all"} [targets]
  * @property {number} dropout
  * @property {number} validation_share
  * @property {"none"|"balanced"} class_weights

@@ -1,6 +1,7 @@
-//! `cargo xtask bench step`: a training step of Cutlayer beside PyTorch + peft, on this machine, in one run.
-//!
-//! Both sides print one JSON object a line; this file runs them and compares.
+//! `cargo xtask bench`: measurements on this machine, in one run. `step` is a training step beside PyTorch + peft:
+//! both sides print one JSON object a line; this file runs them and compares.
+
+mod sessions;
 
 use std::process::{Command, ExitCode};
 
@@ -31,6 +32,8 @@ enum What {
         #[arg(last = true)]
         options: Vec<String>,
     },
+    /// 16 sessions that train at the same time on one daemon, beside one session with the same batch in all.
+    Sessions,
 }
 
 /// Holds one side's medians.
@@ -43,20 +46,27 @@ struct Measured {
     forward_millis: Option<f64>,
 }
 
-/// Runs both sides and prints the table; fails when the limit is not held.
+/// Measures one thing and prints its table; fails when a limit is not held.
 ///
 /// # Errors
 /// One sentence that says what to install when a side cannot run.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    let What::Step { options } = &args.what;
     assets::fetch(workspace, assets::MEASURED)?;
-    let python = system::python_with_torch(workspace)?;
     let step = Step::start("bench: cargo build --release");
     shell::run(
         &mut workspace.cargo_build_program("bench"),
         "The benchmark did not build: fix what the compiler says above and run again.",
     )?;
     step.done("built");
+    match &args.what {
+        What::Step { options } => beside_torch(workspace, options),
+        What::Sessions => sessions::run(workspace),
+    }
+}
+
+/// Runs both sides and prints the table; fails when the limit is not held.
+fn beside_torch(workspace: &Workspace, options: &[String]) -> Result<ExitCode> {
+    let python = system::python_with_torch(workspace)?;
     let model = workspace.cache.join(assets::DEFAULT_MODEL);
     let mut ours = Command::new(workspace.program("bench"));
     ours.arg("step").arg("--model").arg(&model).args(options);

@@ -1,7 +1,7 @@
 //! Finds the tests that the first run ignored and says what each of them needs.
 //!
 //! A test that needs what may be absent is `#[ignore = "needs ..."]`. The words of its name or of its reason say
-//! which: `needs_shared_data`, `needs torch`, `needs_chromium`, `needs vulkan`, `needs_models`.
+//! which: `needs_shared_data`, `needs torch`, `needs_chromium`, `needs vulkan`, `needs_models`, `needs proxies`.
 
 /// Names something that a test needs and a machine may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +12,8 @@ pub(crate) enum Need {
     SharedData,
     /// A Python with torch, transformers and peft.
     Torch,
+    /// The reverse proxies nginx and Caddy.
+    Proxies,
     /// A Vulkan driver, in software at least.
     Vulkan,
     /// Chromium with its driver, and the built page.
@@ -31,10 +33,11 @@ pub(crate) struct IgnoredTest {
 
 impl Need {
     /// Every need, cheapest first.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Models,
         Self::SharedData,
         Self::Torch,
+        Self::Proxies,
         Self::Vulkan,
         Self::Chromium,
     ];
@@ -45,6 +48,7 @@ impl Need {
             Self::Models => "tests with models",
             Self::SharedData => "tests with shared data",
             Self::Torch => "tests with torch",
+            Self::Proxies => "tests behind proxies",
             Self::Vulkan => "tests on software Vulkan",
             Self::Chromium => "page in Chromium",
         }
@@ -56,6 +60,7 @@ impl Need {
             Self::Models => "models",
             Self::SharedData => "shared data",
             Self::Torch => "torch",
+            Self::Proxies => "proxies",
             Self::Vulkan => "vulkan",
             Self::Chromium => "chromium",
         }

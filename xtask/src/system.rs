@@ -81,6 +81,20 @@ pub(crate) fn node(workspace: &Workspace) -> Result<&'static str> {
     Ok("node")
 }
 
+/// Makes sure of the reverse proxies that `deploy/` has snippets for, installing them where that is allowed.
+///
+/// # Errors
+/// One sentence that says what to install.
+pub(crate) fn proxies(workspace: &Workspace) -> Result<()> {
+    // Outside of a person's PATH on Debian, and yet there.
+    let has_nginx = shell::find("nginx").is_some() || Path::new("/usr/sbin/nginx").is_file();
+    if has_nginx && shell::find("caddy").is_some() {
+        return Ok(());
+    }
+    let packages = ["nginx-light", "caddy"];
+    apt_install(workspace, "Testing behind proxies", &packages)
+}
+
 /// Finds a Python that can run the reference: `CUTLAYER_PYTHON`, else the checkout's `.venv`, else the system's.
 ///
 /// # Errors

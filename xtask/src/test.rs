@@ -257,6 +257,9 @@ impl Run<'_> {
             Need::Torch => system::python_with_torch(workspace)
                 .map(|python| vec![("CUTLAYER_PYTHON".to_owned(), python)])
                 .map_err(|error| error.to_string()),
+            Need::Proxies => system::proxies(workspace)
+                .map(|()| Env::new())
+                .map_err(|error| error.to_string()),
             Need::Vulkan | Need::Chromium if quick => Err("Left out by --quick.".to_owned()),
             Need::Vulkan => system::software_vulkan(workspace).map_err(|error| error.to_string()),
             Need::Chromium => {

@@ -1,7 +1,7 @@
 //! The options of a run.
 
 use client_wasm::options::{
-    Bottom, ClassWeights, LABEL_NOISE_MAX, LabelsAt, TrainOptions, UploadDtype,
+    Bottom, ClassWeights, LABEL_NOISE_MAX, LabelsAt, Targets, TrainOptions, UploadDtype,
 };
 use shared::protocol::limits::Limits;
 
@@ -42,6 +42,10 @@ pub(crate) struct Training {
     /// The adapter is scaled by alpha / rank.
     #[arg(long, value_name = "X", default_value_t = TrainOptions::default().alpha)]
     alpha: f32,
+
+    /// Which projections of each block have an adapter.
+    #[arg(long, default_value = "query-value", value_parser = named::<Targets>(&["query-value", "all"]))]
+    targets: Targets,
 
     /// Probability of zeroing an input of the adapter in training.
     #[arg(long, value_name = "SHARE", default_value_t = TrainOptions::default().dropout)]
@@ -103,6 +107,7 @@ impl Training {
             gradient_norm_max: self.gradient_norm_max,
             rank: self.rank,
             alpha: self.alpha,
+            targets: self.targets,
             dropout: self.dropout,
             validation_share: self.validation_share,
             class_weights: self.class_weights,

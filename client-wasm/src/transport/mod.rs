@@ -75,8 +75,8 @@ impl TraceId {
     /// As the value of a `traceparent` header. Source:
     /// <https://www.w3.org/TR/trace-context/#traceparent-header>.
     pub fn traceparent(self) -> String {
-        // The parent must not be zero; nobody reads it.
-        format!("00-{self}-{:016x}-01", 1)
+        // The parent must not be zero. The last digit says that nobody has recorded it.
+        format!("00-{self}-{:016x}-00", 1)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_id_is_written_as_servers_read_it() {
         let id = TraceId(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
-        let expected = "00-0af7651916cd43dd8448eb211c80319c-0000000000000001-01";
+        let expected = "00-0af7651916cd43dd8448eb211c80319c-0000000000000001-00";
         assert_eq!(id.traceparent(), expected);
         assert_ne!(TraceId::draw().ok(), TraceId::draw().ok());
     }

@@ -1,4 +1,4 @@
-//! Flags about sockets: encryption, other origins, bounds, metrics, the end.
+//! Flags about sockets and time: encryption, other origins, bounds, metrics, checkpoints, the end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +20,10 @@ pub struct ServingArgs {
     /// Where Prometheus may fetch metrics, as plain HTTP; nowhere without it.
     #[arg(long, env = "CUTLAYER_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<SocketAddr>,
+
+    /// Where traces are sent as OTLP over HTTP, such as `http://127.0.0.1:4318`; nowhere without it.
+    #[arg(long, env = "CUTLAYER_OTLP_ENDPOINT", value_name = "ORIGIN")]
+    pub otlp_endpoint: Option<Origin>,
 
     /// Also let pages of this origin open sessions, such as `https://train.example.org`.
     #[arg(
@@ -49,6 +53,16 @@ pub struct ServingArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub connections_max: u16,
+
+    /// How often a run that goes on is written to disk: a crash costs it at most these seconds and a
+    /// step. 0 is after every step.
+    #[arg(
+        long,
+        env = "CUTLAYER_CHECKPOINT_SECONDS",
+        value_name = "N",
+        default_value_t = 30
+    )]
+    pub checkpoint_seconds: u16,
 
     /// After SIGTERM, how long sessions and requests may take to end.
     #[arg(

@@ -1,46 +1,41 @@
 //! What one session has at work outside its state machine: its store, its run, its predictions.
 //!
-//! A run is a job in the state, and its reports go into the job's log.
-//! File work is done on blocking threads. Nothing here decides what is legal.
+//! A run is a job of its own, to which the session is attached: `jobs::runs`. File work is done on
+//! blocking threads. Nothing here decides what is legal.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use rand::rngs::SysRng;
 use shared::protocol::message::{ClientMessage, Predict, Upload};
 use shared::protocol::tensor::TensorError;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::auth::{Principal, Scope};
 use crate::error::Fault;
-use crate::jobs::control::LiveRun;
-use crate::jobs::recorder::RunRecorder;
-use crate::limits::RUN_EVENTS_MAX;
-use crate::quota::SessionShare;
+use crate::hex::hex;
+use crate::jobs::attached::Report;
+use crate::jobs::{Attached, Examples, NewRun};
+use crate::quota::{SessionShare, StoreShare};
 use crate::routes::State;
 use crate::session::Run;
-use crate::state::{
-    AdapterFit, AdapterKey, Agreed, FailureClass, JobKey, JobState, NewJob, TenantId, UnixMillis,
-};
+use crate::state::{AdapterFit, AdapterKey, Agreed};
 use crate::store::ActivationStore;
-use crate::trainer::{
-    ActivationBatch, Answer, JobId, JobSpec, KeptAdapter, Predicted, TrainerError, TrainerEvent,
-};
+use crate::trainer::{ActivationBatch, Answer, JobId, KeptAdapter, Predicted, TrainerError};
 
 /// Something that was at work has come to a result.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The run reports.
-    Report(TrainerEvent),
+    Report(Report),
     /// A prediction is there, or failed.
     Predicted {
         sequence: u64,
         request_id: u32,
         answer: Result<Predicted, Fault>,
     },
-    /// A prediction panicked: nobody can say which.
+    /// A prediction panicked, and nobody can say which; or the session did not keep up with its run.
     Lost,
 }
 
@@ -49,18 +44,12 @@ pub(super) enum Outcome {
 pub(super) struct Work {
     state: Arc<State>,
     principal: Principal,
-    share: SessionShare,
-    store: Option<Arc<ActivationStore>>,
-    job: Option<JobId>,
+    _share: SessionShare,
+    examples: Option<Arc<Examples>>,
+    /// The latest, which goes on or has ended.
+    run: Option<Attached>,
     /// The kept adapter that predicts, in place of a run's.
     kept: Option<KeptAdapter>,
-    /// The log of the run that goes on.
-    recorder: Option<RunRecorder>,
-    /// Lets others steer the run that goes on.
-    live: Option<LiveRun>,
-    /// The last step that was counted.
-    steps_counted: u32,
-    reports: Option<mpsc::Receiver<TrainerEvent>>,
     predictions: JoinSet<Outcome>,
 }
 
@@ -69,14 +58,10 @@ impl Work {
         Self {
             state,
             principal,
-            share,
-            store: None,
-            job: None,
+            _share: share,
+            examples: None,
+            run: None,
             kept: None,
-            recorder: None,
-            live: None,
-            steps_counted: 0,
-            reports: None,
             predictions: JoinSet::new(),
         }
     }
@@ -85,178 +70,72 @@ impl Work {
     /// dropped.
     pub(super) async fn next(&mut self) -> Outcome {
         let Self {
-            reports,
-            predictions,
-            ..
+            run, predictions, ..
         } = self;
         let report = async {
-            match reports {
-                Some(reports) => reports.recv().await,
+            match run {
+                Some(run) => run.next().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            event = report => {
-                // A trainer that lets go of a run without a word has failed.
-                let event = event.unwrap_or(TrainerEvent::Failed);
-                if matches!(event, TrainerEvent::Done(_) | TrainerEvent::Failed) {
-                    self.reports = None;
-                }
-                Outcome::Report(event)
-            }
+            report = report => report.map_or(Outcome::Lost, Outcome::Report),
             Some(outcome) = predictions.join_next() => outcome.unwrap_or(Outcome::Lost),
         }
     }
 
     /// Puts an upload on disk and gives it back. The first one creates the store.
     pub(super) async fn store(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
-        let bytes = payload.len() as u64;
-        self.share.take_bytes(bytes)?;
-        let written = self.write(upload, payload).await;
-        if written.is_err() {
-            self.share.give_back_bytes(bytes);
-        }
-        written
-    }
-
-    async fn write(&mut self, upload: Upload, payload: Bytes) -> Result<Upload, Fault> {
+        let quotas = &self.state.quotas;
+        let share = quotas.take_bytes(self.principal.tenant, payload.len() as u64)?;
         let state = self.state.clone();
-        let store = self.store.clone();
+        let examples = self.examples.clone();
         let done = spawn_blocking(move || {
-            let store = match store {
-                Some(store) => store,
-                None => Arc::new(state.app.data.new_session(state.offer.d_model as usize)?),
-            };
-            if upload.activations.rows == 0 {
-                store.append_headers(&upload.examples)?;
-            } else {
-                store.append(&upload.examples, upload.activations, &payload)?;
-            }
-            Ok((store, upload))
+            let examples = write(&state, examples, share, &upload, &payload)?;
+            Ok((examples, upload))
         });
-        let (store, upload) = done
+        let (examples, upload) = done
             .await
-            .map_err(std::io::Error::other)
+            .map_err(io::Error::other)
             .flatten()
             .map_err(Fault::Store)?;
-        self.store = Some(store);
+        self.examples = Some(examples);
         Ok(upload)
+    }
+
+    /// The trainer's number of the session's run.
+    fn run(&self) -> Result<JobId, Fault> {
+        self.run.as_ref().map(Attached::id).ok_or(Fault::RunFailed)
     }
 
     /// Begins a run, in place of an earlier one.
     pub(super) async fn start(&mut self, run: Run) -> Result<(), Fault> {
-        let examples = self.store.clone().ok_or(Fault::RunFailed)?;
-        let (key, recorder) = self.enter(&run).await?;
-        if let Some(earlier) = self.job.take() {
-            self.state.app.trainer.forget(earlier);
-        }
-        let spec = JobSpec {
-            cut: run.hello.cut as usize,
-            n_classes: run.hello.n_classes as usize,
+        let examples = self.examples.clone().ok_or(Fault::RunFailed)?;
+        // The adapter of the earlier one answers no more; its room may be needed.
+        self.run = None;
+        let agreed = Agreed {
+            cut: run.hello.cut,
+            n_classes: run.hello.n_classes,
             adapter: run.hello.adapter,
             settings: run.settings,
             labels: run.hello.labels,
             bottom: run.hello.bottom,
+            bottom_sha256: hex(&run.hello.bottom_sha256),
+        };
+        let new = NewRun {
+            tenant: self.principal.tenant,
+            agreed,
+            counts: run.examples,
             examples,
         };
-        let job = self.state.new_job();
-        let (sender, reports) = mpsc::channel(RUN_EVENTS_MAX);
-        if let Err(error) = self.state.app.trainer.start(job, spec, sender).await {
-            recorder.fail(FailureClass::Trainer).await?;
-            return Err(error.into());
-        }
-        self.job = Some(job);
+        self.run = Some(self.state.runs.begin(new).await?);
         self.kept = None;
-        self.reports = Some(reports);
-        self.recorder = Some(recorder);
-        self.live = Some(self.state.runs.enter(self.principal.tenant, key, job));
-        self.steps_counted = 0;
         Ok(())
-    }
-
-    /// Holds a run against the tenant's quotas and enters it into the state.
-    async fn enter(&self, run: &Run) -> Result<(JobKey, RunRecorder), Fault> {
-        let tenant = self.principal.tenant;
-        let state = self.state.app.state.clone();
-        let queued = state
-            .call(move |store| store.count_jobs(tenant, JobState::Queued))
-            .await?;
-        self.share.check_run(queued, UnixMillis::now())?;
-        // Without randomness there is no name, and the system is as good as gone.
-        let key = JobKey::draw(&mut SysRng).map_err(|_| Fault::RunFailed)?;
-        let job = NewJob {
-            key,
-            tenant,
-            agreed: Agreed {
-                cut: run.hello.cut,
-                n_classes: run.hello.n_classes,
-                adapter: run.hello.adapter.clone(),
-                settings: run.settings.clone(),
-                labels: run.hello.labels,
-                bottom: run.hello.bottom,
-            },
-            examples: run.examples,
-        };
-        Ok((key, RunRecorder::create(state, job).await?))
-    }
-
-    /// Writes a report of the run into its log and counts its steps.
-    ///
-    /// # Errors
-    ///
-    /// When the state cannot be written. Then the run is over: its history would have a hole.
-    pub(super) async fn record(&mut self, event: &TrainerEvent) -> Result<(), Fault> {
-        if let TrainerEvent::Step(report) = event {
-            // Some reports are dropped where the session is slow; their steps count all the same.
-            let steps = report.step.saturating_sub(self.steps_counted);
-            self.share.count_steps(steps, UnixMillis::now());
-            self.steps_counted = self.steps_counted.max(report.step);
-        }
-        let ends = matches!(event, TrainerEvent::Done(_) | TrainerEvent::Failed);
-        if ends {
-            self.live = None;
-        }
-        let Some(recorder) = &mut self.recorder else {
-            return Ok(());
-        };
-        let recorded = match event {
-            // Kept first: a job that is done has its adapter.
-            TrainerEvent::Done(done) if done.steps > 0 => {
-                let (tenant, job) = (self.principal.tenant, recorder.job());
-                match recorder.flush().await {
-                    Ok(()) => {
-                        keep(&self.state, tenant, job, self.job).await;
-                        recorder.record(event).await
-                    }
-                    failed => failed,
-                }
-            }
-            _ => recorder.record(event).await,
-        };
-        if recorded.is_err() {
-            self.abandon(FailureClass::State).await;
-        } else if ends {
-            self.recorder = None;
-        }
-        Ok(recorded?)
-    }
-
-    /// Gives the run up, whose client does not get an adapter.
-    async fn abandon(&mut self, class: FailureClass) {
-        // First: a trainer that waits for room in this queue is freed.
-        self.reports = None;
-        self.live = None;
-        if let Some(job) = self.job.take() {
-            self.state.app.trainer.forget(job);
-        }
-        if let Some(recorder) = self.recorder.take() {
-            end(recorder, class).await;
-        }
     }
 
     /// Gives the run what it waits for.
     pub(super) async fn answer(&self, message: ClientMessage, payload: Bytes) -> Result<(), Fault> {
-        let job = self.job.ok_or(Fault::RunFailed)?;
+        let job = self.run()?;
         let answer = spawn_blocking(move || answer(message, &payload)).await;
         // The session has held this payload against its descriptor.
         let answer = answer
@@ -267,17 +146,17 @@ impl Work {
     }
 
     pub(super) async fn pause(&self) -> Result<(), Fault> {
-        let job = self.job.ok_or(Fault::RunFailed)?;
+        let job = self.run()?;
         steered(self.state.app.trainer.pause(job).await)
     }
 
     pub(super) async fn resume(&self) -> Result<(), Fault> {
-        let job = self.job.ok_or(Fault::RunFailed)?;
+        let job = self.run()?;
         steered(self.state.app.trainer.resume(job).await)
     }
 
     pub(super) async fn cancel(&self) -> Result<(), Fault> {
-        let job = self.job.ok_or(Fault::RunFailed)?;
+        let job = self.run()?;
         steered(self.state.app.trainer.cancel(job).await)
     }
 
@@ -297,7 +176,7 @@ impl Work {
     pub(super) fn predict(&mut self, sequence: u64, predict: Predict, payload: Bytes) {
         let allowed = self.principal.require(Scope::Predict);
         let trainer = self.state.app.trainer.clone();
-        let (job, kept) = (self.job, self.kept.clone());
+        let (job, kept) = (self.run(), self.kept.clone());
         let request_id = predict.request_id;
         let answer = async move {
             allowed?;
@@ -315,10 +194,7 @@ impl Work {
                     Err(TrainerError::UnknownAdapter) => Err(Fault::UnknownAdapter),
                     answer => Ok(answer?),
                 },
-                None => {
-                    let job = job.ok_or(Fault::RunFailed)?;
-                    Ok(trainer.predict(job, batch).await?)
-                }
+                None => Ok(trainer.predict(job?, batch).await?),
             }
         };
         self.predictions.spawn(async move {
@@ -330,42 +206,47 @@ impl Work {
         });
     }
 
-    /// Ends the run and deletes the data. What the trainer still reads for its last step is gone from
-    /// the directory all the same.
+    /// Leaves the run and the data. A run that needs its client ends with this; then, and where no
+    /// run goes on, the data is gone when this returns.
     pub(super) async fn release(&mut self) {
         self.predictions.abort_all();
-        let class = if self.state.shutdown.is_cancelled() {
-            FailureClass::Interrupted
-        } else {
-            FailureClass::ClientLost
-        };
-        self.abandon(class).await;
-        if let Some(store) = self.store.take() {
-            let removed = spawn_blocking(move || store.remove()).await;
-            if let Err(error) = removed.map_err(std::io::Error::other).flatten() {
-                tracing::error!(%error, "a session's data could not be removed");
-            }
+        if let Some(run) = self.run.take() {
+            run.leave().await;
+        }
+        if let Some(examples) = self.examples.take() {
+            examples.let_go().await;
         }
     }
 }
 
-/// Keeps what a run has trained. One that cannot be kept still predicts while its session lasts.
-async fn keep(state: &State, tenant: TenantId, job: JobKey, trained: Option<JobId>) {
-    let Some(trained) = trained else {
-        return;
+/// Appends an upload to a session's examples, which the first one creates. The share counts where
+/// they were written. Blocks.
+fn write(
+    state: &State,
+    examples: Option<Arc<Examples>>,
+    share: StoreShare,
+    upload: &Upload,
+    payload: &[u8],
+) -> io::Result<Arc<Examples>> {
+    let append = |store: &ActivationStore| {
+        if upload.activations.rows == 0 {
+            store.append_headers(&upload.examples)
+        } else {
+            store.append(&upload.examples, upload.activations, payload)
+        }
     };
-    match state.adapters.keep(job, tenant, trained).await {
-        Ok(Some(adapter)) => tracing::info!(%job, %adapter, "an adapter is kept"),
-        Ok(None) => tracing::info!(%job, "a part of this adapter is at the client: not kept"),
-        Err(error) => tracing::error!(%job, ?error, "an adapter could not be kept"),
-    }
-}
-
-/// Ends a job that did not come to its end.
-async fn end(recorder: RunRecorder, class: FailureClass) {
-    // What stays open for a failure here is ended when the daemon starts again.
-    if let Err(error) = recorder.fail(class).await {
-        tracing::error!(%error, "the end of a job could not be written");
+    match examples {
+        Some(examples) => {
+            append(examples.store())?;
+            examples.add_share(share);
+            Ok(examples)
+        }
+        None => {
+            // Dropped with its directory where nothing is written.
+            let store = state.app.data.new_session(state.offer.d_model as usize)?;
+            append(&store)?;
+            Ok(Examples::of_session(store, share))
+        }
     }
 }
 
@@ -400,12 +281,8 @@ fn steered(result: Result<(), TrainerError>) -> Result<(), Fault> {
 impl Drop for Work {
     /// For a session that panicked; `release` leaves nothing to do.
     fn drop(&mut self) {
-        if let Some(job) = self.job.take() {
-            self.state.app.trainer.forget(job);
-        }
-        if let (Some(recorder), Ok(runtime)) = (self.recorder.take(), Handle::try_current()) {
-            // Without this it would be taken for running until the daemon starts again.
-            runtime.spawn(end(recorder, FailureClass::Interrupted));
+        if let (Some(examples), Ok(runtime)) = (self.examples.take(), Handle::try_current()) {
+            runtime.spawn(examples.let_go());
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Steering a job from outside its session.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
 
-use crate::state::{JobKey, Removed, StateError, StateHandle, TenantId};
-use crate::trainer::{JobId, TrainerError, TrainerHandle};
+use tokio::task::spawn_blocking;
+
+use super::runs::Runs;
+use crate::adapters::AdaptersError;
+use crate::state::{JobKey, JobRecord, Removed, StateError, TenantId};
+use crate::store::{RemovedAdapterFiles, RemovedFiles};
+use crate::trainer::TrainerError;
 
 /// A job could not be steered.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +22,12 @@ pub enum ControlError {
     /// The state failed.
     #[error("the state could not be read or written")]
     State(#[source] StateError),
+    /// The job's files could not be removed.
+    #[error("the job's files could not be removed")]
+    Files(#[source] io::Error),
+    /// Its adapter's files could not be removed.
+    #[error("the adapter's files could not be removed")]
+    Adapters(#[source] AdaptersError),
     /// The trainer failed.
     #[error("the trainer failed")]
     Trainer(#[source] TrainerError),
@@ -56,33 +66,18 @@ pub enum Steer {
     Cancel,
 }
 
-/// Runs whose sessions are open: the only ones that there are while a run ends with its client.
-#[derive(Debug, Clone)]
-pub struct LiveRuns {
-    state: StateHandle,
-    trainer: TrainerHandle,
-    runs: Arc<Mutex<HashMap<JobKey, (TenantId, JobId)>>>,
+/// What went with a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// Of its record.
+    pub records: Removed,
+    /// Of its files.
+    pub files: RemovedFiles,
+    /// Of its adapters' files.
+    pub adapters: RemovedAdapterFiles,
 }
 
-impl LiveRuns {
-    /// No runs yet.
-    pub fn new(state: StateHandle, trainer: TrainerHandle) -> Self {
-        Self {
-            state,
-            trainer,
-            runs: Arc::default(),
-        }
-    }
-
-    /// Makes a run known; it is forgotten when the guard is dropped.
-    pub fn enter(&self, tenant: TenantId, job: JobKey, run: JobId) -> LiveRun {
-        self.runs().insert(job, (tenant, run));
-        LiveRun {
-            runs: self.clone(),
-            job,
-        }
-    }
-
+impl Runs {
     /// Asks something of a tenant's run. It is under way when this returns; that it has happened is
     /// in the job's log.
     ///
@@ -95,53 +90,46 @@ impl LiveRuns {
         job: JobKey,
         steer: Steer,
     ) -> Result<(), ControlError> {
-        let run = self.find(tenant, job).await?;
+        // The state is asked always: whether somebody else's job runs is nobody's business.
+        self.job(tenant, job).await?;
+        let run = self.find(tenant, job).ok_or(ControlError::Conflict)?;
         match steer {
-            Steer::Pause => self.trainer.pause(run).await?,
-            Steer::Resume => self.trainer.resume(run).await?,
-            Steer::Cancel => self.trainer.cancel(run).await?,
+            Steer::Pause => self.trainer().pause(run).await?,
+            Steer::Resume => self.trainer().resume(run).await?,
+            Steer::Cancel => self.trainer().cancel(run).await?,
         }
         Ok(())
     }
 
-    /// Deletes a tenant's job that has ended and says what went with it.
+    /// Deletes a tenant's job that has ended, with its examples and its adapter, and says what went.
+    /// A session that is still open cannot train on these examples again.
     ///
     /// # Errors
     ///
-    /// `UnknownJob`; `Conflict` for a job that goes on; otherwise when the state fails.
-    pub async fn delete(&self, tenant: TenantId, job: JobKey) -> Result<Removed, ControlError> {
-        let removed = self
-            .state
-            .call(move |store| store.delete_job(tenant, job))
-            .await?;
-        removed.ok_or(ControlError::UnknownJob)
-    }
-
-    fn runs(&self) -> MutexGuard<'_, HashMap<JobKey, (TenantId, JobId)>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The trainer's number of a tenant's run.
-    async fn find(&self, tenant: TenantId, job: JobKey) -> Result<JobId, ControlError> {
-        // The state is asked always: whether somebody else's job runs is nobody's business.
-        let known = self.state.call(move |store| store.job(tenant, job)).await?;
-        known.ok_or(ControlError::UnknownJob)?;
-        match self.runs().get(&job) {
-            Some(&(owner, run)) if owner == tenant => Ok(run),
-            _ => Err(ControlError::Conflict),
+    /// `UnknownJob`; `Conflict` for a job that goes on; otherwise when file system or state fail.
+    pub async fn delete(&self, tenant: TenantId, job: JobKey) -> Result<Deleted, ControlError> {
+        if !self.job(tenant, job).await?.state.has_ended() {
+            return Err(ControlError::Conflict);
         }
+        let files = self.files(job);
+        // Before the record: what is in the state no more is not asked for a second time.
+        let files = spawn_blocking(move || files.remove()).await;
+        let files = files.map_err(io::Error::other).flatten();
+        let files = files.map_err(ControlError::Files)?;
+        let records = self.state();
+        let records = records.call(move |store| store.delete_job(tenant, job));
+        let records = records.await?.ok_or(ControlError::UnknownJob)?;
+        // After it: what is in the state has its files, and what is left of others goes at a start.
+        let adapters = self.adapters().discard(records.adapters.clone()).await;
+        Ok(Deleted {
+            records,
+            files,
+            adapters: adapters.map_err(ControlError::Adapters)?,
+        })
     }
-}
 
-/// A run that can be steered while this lives.
-#[derive(Debug)]
-pub struct LiveRun {
-    runs: LiveRuns,
-    job: JobKey,
-}
-
-impl Drop for LiveRun {
-    fn drop(&mut self) {
-        self.runs.runs().remove(&self.job);
+    async fn job(&self, tenant: TenantId, job: JobKey) -> Result<JobRecord, ControlError> {
+        let known = self.state().call(move |store| store.job(tenant, job));
+        known.await?.ok_or(ControlError::UnknownJob)
     }
 }

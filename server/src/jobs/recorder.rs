@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::state::events::StepThinning;
-use crate::state::{FailureClass, JobEvent, JobKey, NewJob, StateError, StateHandle, UnixMillis};
+use crate::state::{
+    FailureClass, JobEvent, JobKey, JobState, NewJob, StateError, StateHandle, UnixMillis,
+};
 use crate::trainer::TrainerEvent;
 
 /// How often steps and validations are written at most.
@@ -24,7 +26,8 @@ pub struct RunRecorder {
     thinning: StepThinning,
     waiting: Vec<JobEvent>,
     written: Instant,
-    ended: bool,
+    /// Where the job stands, by what was written.
+    stands: JobState,
 }
 
 impl RunRecorder {
@@ -38,14 +41,19 @@ impl RunRecorder {
         state
             .call(move |store| store.create_job(&job, UnixMillis::now()))
             .await?;
-        Ok(Self {
+        Ok(Self::resume(state, key, JobState::Queued))
+    }
+
+    /// Goes on with the log of a job that an earlier process has left in a state.
+    pub fn resume(state: StateHandle, job: JobKey, stands: JobState) -> Self {
+        Self {
             state,
-            job: key,
+            job,
             thinning: StepThinning::of(0),
             waiting: Vec::new(),
             written: Instant::now(),
-            ended: false,
-        })
+            stands,
+        }
     }
 
     /// Takes a report of the run.
@@ -58,6 +66,13 @@ impl RunRecorder {
             TrainerEvent::Started { steps_total } => {
                 self.thinning = StepThinning::of(*steps_total);
                 JobEvent::Started {
+                    steps_total: *steps_total,
+                }
+            }
+            TrainerEvent::Resumed { step, steps_total } => {
+                self.thinning = StepThinning::of(*steps_total);
+                JobEvent::Resumed {
+                    step: *step,
                     steps_total: *steps_total,
                 }
             }
@@ -81,11 +96,6 @@ impl RunRecorder {
         self.write().await
     }
 
-    /// The job.
-    pub fn job(&self) -> JobKey {
-        self.job
-    }
-
     /// Writes what waits, so that the log has all that has happened.
     ///
     /// # Errors
@@ -104,10 +114,22 @@ impl RunRecorder {
     ///
     /// When the state cannot be written.
     pub async fn fail(mut self, class: FailureClass) -> Result<(), StateError> {
-        if self.ended {
+        if self.stands.has_ended() {
             return Ok(());
         }
         self.waiting.push(JobEvent::Failed(class));
+        self.write().await
+    }
+
+    /// Leaves the job to a later process: back in the queue, or held as it is.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn requeue(mut self) -> Result<(), StateError> {
+        if self.stands != JobState::Paused {
+            self.waiting.push(JobEvent::Queued);
+        }
         self.write().await
     }
 
@@ -117,7 +139,7 @@ impl RunRecorder {
             .state
             .call(move |store| store.append(job, &events, UnixMillis::now()))
             .await?;
-        self.ended = state.has_ended();
+        self.stands = state;
         self.written = Instant::now();
         Ok(())
     }
@@ -129,8 +151,8 @@ mod tests {
     use shared::protocol::message::{DoneReason, StepReport, TrainDone};
 
     use super::*;
+    use crate::state::EventRecord;
     use crate::state::sqlite::test_support::{LOCAL, new_job, opened};
-    use crate::state::{EventRecord, JobState};
 
     fn step(step: u32) -> TrainerEvent {
         TrainerEvent::Step(StepReport {
@@ -194,6 +216,34 @@ mod tests {
         assert_eq!(events.last().unwrap().data["failure"], "client_lost");
         assert_eq!(events[2].data["step"], 1);
         assert_eq!(job_state, JobState::Failed);
+    }
+
+    /// Breaks when a stop loses a step, lets a held job go on, or a later process' log does not
+    /// follow.
+    #[tokio::test]
+    async fn a_run_that_is_left_to_a_later_process_is_in_the_queue_or_held() {
+        let (_directory, state) = opened();
+        let state = StateHandle::new(state);
+        let job = new_job(1);
+        let key = job.key;
+        let mut recorder = RunRecorder::create(state.clone(), job).await.unwrap();
+        let started = TrainerEvent::Started { steps_total: 9 };
+        recorder.record(&started).await.unwrap();
+        recorder.record(&step(1)).await.unwrap();
+        recorder.requeue().await.unwrap();
+        assert_eq!(log(&state, key).await.1, JobState::Queued);
+        let mut recorder = RunRecorder::resume(state.clone(), key, JobState::Queued);
+        let (step, steps_total) = (1, 9);
+        let resumed = TrainerEvent::Resumed { step, steps_total };
+        for report in [&resumed, &TrainerEvent::Paused] {
+            recorder.record(report).await.unwrap();
+        }
+        recorder.requeue().await.unwrap();
+        let (events, stands) = log(&state, key).await;
+        let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+        let expected = ["queued", "started", "step", "queued", "resumed", "paused"];
+        assert_eq!(kinds, expected);
+        assert_eq!(stands, JobState::Paused);
     }
 
     #[tokio::test]

@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::to_bytes;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use shared::adapter::peft::CONFIG_FILE;
 use tokio::time::timeout;
-use tower_http::services::ServeFile;
 use utoipa::{IntoParams, ToSchema};
 
 use super::State;
@@ -226,7 +226,7 @@ pub(super) async fn delete(
     let removed = state.adapters.delete(principal.tenant, key(&id)?).await?;
     Ok(Json(RemovedAdapterView {
         adapter: removed.record.into(),
-        files: removed.files,
+        files: removed.files.files,
     }))
 }
 
@@ -253,16 +253,16 @@ pub(super) async fn file(
     Extract(state): Extract<Arc<State>>,
     principal: Principal,
     Path((id, name)): Path<(String, String)>,
-    request: Request,
 ) -> Result<Response, ApiError> {
     principal.require(Scope::Export)?;
-    let file = state.adapters.file(principal.tenant, key(&id)?, &name);
-    let served = ServeFile::new(file.await?).try_call(request).await;
-    let response = served.map_err(AdaptersError::Io)?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(AdaptersError::Unknown.into()); // deleted since it was found
-    }
-    Ok(response.map(Body::new))
+    let bytes = state.adapters.file(principal.tenant, key(&id)?, &name);
+    let bytes = bytes.await?;
+    let kind = if name == CONFIG_FILE {
+        "application/json"
+    } else {
+        "application/octet-stream"
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 
 /// Keeps an adapter that was trained elsewhere, or exported here: the two files of a PEFT directory

@@ -101,8 +101,14 @@ pub(super) struct EventPage {
 pub(super) struct RemovedView {
     /// Events.
     events: u64,
-    /// Adapters.
+    /// Adapters in the list of adapters.
     adapters: u64,
+    /// Bytes of its examples.
+    example_bytes: u64,
+    /// Bytes of its checkpoint.
+    checkpoint_bytes: u64,
+    /// Bytes of its adapter's files.
+    adapter_bytes: u64,
 }
 
 /// Which events.
@@ -328,7 +334,7 @@ pub(super) async fn cancel(
     steer(&state, principal, &id, Steer::Cancel).await
 }
 
-/// Deletes a job that has ended, and says what went with it.
+/// Deletes a job that has ended, with its examples and its adapter, and says what went.
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
@@ -348,12 +354,13 @@ pub(super) async fn delete(
     id: Path<String>,
 ) -> Result<Json<RemovedView>, ApiError> {
     principal.require(Scope::Jobs)?;
-    let removed = state.runs.delete(principal.tenant, key(&id)?).await?;
-    let adapters = removed.adapters.len() as u64;
-    state.adapters.discard(removed.adapters).await?;
+    let deleted = state.runs.delete(principal.tenant, key(&id)?).await?;
     Ok(Json(RemovedView {
-        events: removed.events,
-        adapters,
+        events: deleted.records.events,
+        adapters: deleted.records.adapters.len() as u64,
+        example_bytes: deleted.files.example_bytes,
+        checkpoint_bytes: deleted.files.checkpoint_bytes,
+        adapter_bytes: deleted.adapters.bytes,
     }))
 }
 

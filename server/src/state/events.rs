@@ -56,10 +56,18 @@ impl FailureClass {
 /// One thing that happened to a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobEvent {
-    /// It was created.
+    /// It was created, or its daemon stopped while it ran.
     Queued,
     /// It runs.
     Started {
+        /// Optimizer steps of the whole run.
+        steps_total: u32,
+    },
+    /// It runs again, in a later process. Steps behind this one are taken anew, so their numbers
+    /// may come a second time.
+    Resumed {
+        /// The step that it goes on behind.
+        step: u32,
         /// Optimizer steps of the whole run.
         steps_total: u32,
     },
@@ -83,6 +91,7 @@ impl JobEvent {
         match self {
             Self::Queued => "queued",
             Self::Started { .. } => "started",
+            Self::Resumed { .. } => "resumed",
             Self::Step(_) => "step",
             Self::Validation(_) => "validation",
             Self::Paused => "paused",
@@ -101,6 +110,9 @@ impl JobEvent {
         let data = match self {
             Self::Queued | Self::Paused | Self::Continued => Ok(serde_json::json!({})),
             Self::Started { steps_total } => Ok(serde_json::json!({ "steps_total": steps_total })),
+            Self::Resumed { step, steps_total } => {
+                Ok(serde_json::json!({ "step": step, "steps_total": steps_total }))
+            }
             Self::Step(report) => serde_json::to_value(report),
             Self::Validation(report) => serde_json::to_value(report),
             Self::Done(done) => serde_json::to_value(done),
@@ -113,7 +125,9 @@ impl JobEvent {
     pub fn leads_to(&self) -> Option<JobState> {
         match self {
             Self::Queued => Some(JobState::Queued),
-            Self::Started { .. } | Self::Continued => Some(JobState::Running),
+            Self::Started { .. } | Self::Resumed { .. } | Self::Continued => {
+                Some(JobState::Running)
+            }
             Self::Step(_) | Self::Validation(_) => None,
             Self::Paused => Some(JobState::Paused),
             Self::Done(TrainDone {
@@ -134,8 +148,8 @@ pub struct EventRecord {
     /// When it was written, milliseconds since 1970.
     #[schema(value_type = i64)]
     pub time_millis: UnixMillis,
-    /// Its name: `queued`, `started`, `step`, `validation`, `paused`, `continued`, `done` or
-    /// `failed`.
+    /// Its name: `queued`, `started`, `resumed`, `step`, `validation`, `paused`, `continued`, `done`
+    /// or `failed`.
     pub kind: String,
     /// What it says, in the names of docs/protocol.md.
     #[schema(value_type = Object)]

@@ -178,6 +178,10 @@ pub struct Agreed {
     pub labels: LabelPlace,
     /// Whether the client trains an adapter, too.
     pub bottom: BottomTraining,
+    /// sha256 of the client's bottom in hexadecimal: the model that the examples are for. Empty in
+    /// records of earlier versions.
+    #[serde(default)]
+    pub bottom_sha256: String,
 }
 
 /// How much a job has to train on.
@@ -202,6 +206,30 @@ pub struct NewJob {
     pub agreed: Agreed,
     /// What there is to train on.
     pub examples: ExampleCounts,
+    /// Fixes everything that is random in its run.
+    pub seed: RunSeed,
+}
+
+/// Fixes everything that is random in a run: the adapter's start, the order of batches, dropout. A
+/// run that begins again with it is the same run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RunSeed(pub [u8; 32]);
+
+impl fmt::Debug for RunSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunSeed")
+    }
+}
+
+/// A job that has not ended, for a daemon that takes it up again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenJob {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The job.
+    pub record: JobRecord,
+    /// Of its run; none for a job that an earlier version created.
+    pub seed: Option<RunSeed>,
 }
 
 /// A job.

@@ -5,12 +5,13 @@
 //! lock suffices: a transaction here takes about as long as the disk needs for one write.
 
 mod adapters;
+mod inspection;
 mod jobs;
 mod migrations;
 mod tokens;
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,8 +20,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::events::{EventRecord, JobEvent};
 use super::records::{
-    AdapterChange, AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, Removed,
-    TenantId, TenantName, TokenKey, TokenRecord, UnixMillis,
+    AdapterChange, AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, OpenJob,
+    Removed, TenantId, TenantName, TokenKey, TokenRecord, UnixMillis,
 };
 use super::transition::JobState;
 use super::{StateError, StateStore};
@@ -40,7 +41,8 @@ impl SqliteState {
     ///
     /// # Errors
     ///
-    /// `NewerSchema` for a file of a later version; else when it cannot be opened or written.
+    /// `NewerSchema` for a file of a later version and `Damaged` for one that is not whole, before
+    /// anything of it is changed; else when it cannot be opened or written.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         if let Some(directory) = path.parent() {
             DirBuilder::new()
@@ -52,6 +54,7 @@ impl SqliteState {
                     source,
                 })?;
         }
+        inspection::inspect(path)?;
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_MAX)?;
         // The first statement that needs the file; the mode is kept in it.
@@ -63,6 +66,27 @@ impl SqliteState {
         migrations::migrate(&mut connection)?;
         Ok(Self {
             connection: Mutex::new(connection),
+        })
+    }
+
+    /// Copies a state to a new file as it is at one moment, while others read and write it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is no state, or it is not one of this version; when it cannot be read or the copy
+    /// not be written.
+    pub fn back_up(path: &Path, to: &Path) -> Result<(), StateError> {
+        inspection::inspect(path)?;
+        let connection = inspection::read_only(path)?;
+        let copy = to.to_str().ok_or(StateError::Unreadable { what: "path" })?;
+        connection.execute("VACUUM INTO ?1", [copy])?;
+        let private = File::open(to).and_then(|file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.sync_all()
+        });
+        private.map_err(|source| StateError::Io {
+            path: to.to_owned(),
+            source,
         })
     }
 
@@ -143,12 +167,16 @@ impl StateStore for SqliteState {
         self.read(|connection| jobs::list(connection, tenant, after, limit))
     }
 
-    fn count_jobs(&self, tenant: TenantId, state: JobState) -> Result<u32, StateError> {
-        self.read(|connection| jobs::count(connection, tenant, state))
+    fn count_open_jobs(&self, tenant: TenantId) -> Result<u32, StateError> {
+        self.read(|connection| jobs::count_open(connection, tenant))
     }
 
-    fn open_jobs(&self) -> Result<Vec<JobKey>, StateError> {
+    fn open_jobs(&self) -> Result<Vec<OpenJob>, StateError> {
         self.read(jobs::open)
+    }
+
+    fn job_state(&self, key: JobKey) -> Result<Option<JobState>, StateError> {
+        self.read(|connection| jobs::state(connection, key))
     }
 
     fn append(

@@ -11,12 +11,15 @@
 //! Payloads are decoded when a batch is read. Reads are positional, so the trainer may read while
 //! nothing is shared but the file. What the bytes mean, and whether they are acceptable, was settled
 //! by the session before they get here.
+//!
+//! A store that was created with a key is sealed: both files hold what the table says as
+//! [`super::sealing`] seals it, and a byte of a payload that has changed is noticed when it is read.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use shared::protocol::message::{ExampleHeader, Split};
@@ -25,8 +28,10 @@ use tempfile::TempDir;
 
 use super::durable;
 use super::error::StoreError;
+use super::home::Home;
 use super::index::{Index, Located};
 use super::record::{Record, example_rows, write_header};
+use super::sealing::{Sealing, StoreSeal};
 use crate::trainer::ActivationBatch;
 
 const PAYLOADS: &str = "activations";
@@ -54,6 +59,8 @@ pub struct ActivationStore {
     payloads: File,
     records: File,
     d_model: usize,
+    /// As the index has it, for readers that do not hold the lock.
+    seal: StoreSeal,
     contents: RwLock<Contents>,
     home: Home,
 }
@@ -65,23 +72,6 @@ struct Contents {
     is_torn: bool,
 }
 
-/// Whose the directory is.
-enum Home {
-    /// This store's: it goes with it.
-    Temporary(TempDir),
-    /// A job's: it stays until it is removed.
-    Kept(PathBuf),
-}
-
-impl Home {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Temporary(directory) => directory.path(),
-            Self::Kept(path) => path,
-        }
-    }
-}
-
 impl ActivationStore {
     /// Creates an empty store in a directory that it will own and delete when it is dropped.
     ///
@@ -89,33 +79,20 @@ impl ActivationStore {
     ///
     /// When the file system refuses.
     pub fn create(directory: TempDir, d_model: usize) -> Result<Self, StoreError> {
-        Self::begin(Home::Temporary(directory), d_model)
+        Self::create_sealed(directory, d_model, &Sealing::default())
     }
 
-    /// Creates an empty store in a new directory, which stays until [`Self::remove`].
-    ///
-    /// # Guarantee
-    ///
-    /// When this returns, the directory and the empty store survive a loss of power.
+    /// As [`Self::create`], sealed where there is a key.
     ///
     /// # Errors
     ///
-    /// When the directory exists, or the file system refuses.
-    pub fn create_kept(directory: &Path, d_model: usize) -> Result<Self, StoreError> {
-        DirBuilder::new().mode(0o700).create(directory)?;
-        let begun = Self::begin(Home::Kept(directory.to_owned()), d_model);
-        let kept = begun.and_then(|store| {
-            durable::sync_parent(directory)?;
-            Ok(store)
-        });
-        if kept.is_err() {
-            // So that the name is free for another attempt.
-            let _ = fs::remove_dir_all(directory);
-        }
-        kept
-    }
-
-    fn begin(home: Home, d_model: usize) -> Result<Self, StoreError> {
+    /// As of [`Self::create`], and when the system has no randomness.
+    pub fn create_sealed(
+        directory: TempDir,
+        d_model: usize,
+        sealing: &Sealing,
+    ) -> Result<Self, StoreError> {
+        let home = Home::temporary(directory);
         let width =
             u32::try_from(d_model).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let new = |name| {
@@ -124,10 +101,32 @@ impl ActivationStore {
             options.open(home.path().join(name))
         };
         let (payloads, records) = (new(PAYLOADS)?, new(RECORDS)?);
-        records.write_all_at(&write_header(width), 0)?;
+        let seal = sealing.new_store()?;
+        records.write_all_at(&write_header(width, &seal)?, 0)?;
         records.sync_all()?;
-        durable::sync_directory(home.path())?;
-        Ok(Self::of(payloads, records, Index::empty(), d_model, home))
+        durable::sync_directory(&home.path())?;
+        Ok(Self::of(
+            payloads,
+            records,
+            Index::empty(seal),
+            d_model,
+            home,
+        ))
+    }
+
+    /// Moves the store to another place of the same file system, where it stays until
+    /// [`Self::remove`]. Whoever reads or appends meanwhile does not notice.
+    ///
+    /// # Guarantee
+    ///
+    /// When this returns, the store with every append that was acknowledged survives a loss of
+    /// power, and the process.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or the file system refuses.
+    pub fn keep(&self, directory: &Path) -> io::Result<()> {
+        self.home.move_to(directory)
     }
 
     fn of(payloads: File, records: File, index: Index, d_model: usize, home: Home) -> Self {
@@ -136,6 +135,7 @@ impl ActivationStore {
             payloads,
             records,
             d_model,
+            seal: index.seal().clone(),
             contents: RwLock::new(Contents { index, is_torn }),
             home,
         }
@@ -148,13 +148,24 @@ impl ActivationStore {
     /// Every append that was acknowledged is there, in the order of appends. What an append that was
     /// not acknowledged has left is cut off; where that append is whole on disk, and only its
     /// acknowledgement is missing, it is kept. Of the index every byte is checked; of the payloads
-    /// only that they are there: against bytes that change on the disk the file system protects.
+    /// only that they are there: against bytes that change on the disk the file system protects, or
+    /// a seal.
     ///
     /// # Errors
     ///
     /// When the directory holds no store, anything but the last append is damaged, or the file
     /// system refuses.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_sealed(directory, &Sealing::default())
+    }
+
+    /// As [`Self::open`], for a store that was created with the same key.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::open`], and `Sealed` where the store was created with another key, or one of
+    /// the two has none.
+    pub fn open_sealed(directory: &Path, sealing: &Sealing) -> Result<Self, StoreError> {
         let existing = |name| {
             let mut options = File::options();
             options.read(true).write(true).open(directory.join(name))
@@ -162,10 +173,10 @@ impl ActivationStore {
         let (payloads, records) = (existing(PAYLOADS)?, existing(RECORDS)?);
         let bytes = fs::read(directory.join(RECORDS))?;
         let payload_bytes = payloads.metadata()?.len();
-        let (index, d_model) = Index::read(&bytes, payload_bytes)?;
+        let (index, d_model) = Index::read(&bytes, payload_bytes, sealing)?;
         let whole = index.record_bytes() == bytes.len() as u64;
         let whole = whole && index.payload_bytes() == payload_bytes;
-        let home = Home::Kept(directory.to_owned());
+        let home = Home::kept(directory);
         let store = Self::of(payloads, records, index, d_model as usize, home);
         if !whole {
             store.cut_off(&store.contents().index)?;
@@ -240,9 +251,10 @@ impl ActivationStore {
             tensor,
             examples: examples.to_vec(),
         };
-        let examples = examples.len();
-        let bytes = record.write().ok_or(StoreError::TooMany { examples })?;
-        if let Err(source) = self.write(&contents.index, payload, &bytes) {
+        let number = contents.index.records();
+        let bytes = record.write(&self.seal, number)?;
+        let payload = self.seal.seal_payload(number, payload)?;
+        if let Err(source) = self.write(&contents.index, &payload, &bytes) {
             // At once: on a full disk the room is needed.
             contents.is_torn = self.cut_off(&contents.index).is_err();
             return Err(source.into());
@@ -289,7 +301,8 @@ impl ActivationStore {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an index that does not exist or has no activations here; otherwise the file
+    /// `InvalidInput` for an index that does not exist or has no activations here; `InvalidData` with
+    /// [`StoreError::Sealed`] in it for bytes that are not those that were sealed; otherwise the file
     /// system's reason.
     pub fn read(&self, indices: &[usize]) -> io::Result<LabelledBatch> {
         let found = self.locate(indices)?;
@@ -351,8 +364,7 @@ impl ActivationStore {
     /// When the file system refuses.
     pub fn remove(&self) -> io::Result<u64> {
         let bytes = self.payloads.metadata()?.len() + self.records.metadata()?.len();
-        fs::remove_dir_all(self.home.path())?;
-        durable::sync_parent(self.home.path())?;
+        self.home.remove()?;
         Ok(bytes)
     }
 
@@ -376,13 +388,14 @@ impl ActivationStore {
         let rows = u32::from(header.seq_length);
         let lies = chunk.tensor.row_bytes(*first_row..first_row + rows);
         let lies = lies.map_err(|_| io::ErrorKind::InvalidData)?;
-        let mut scales = vec![0; lies.scales.len()];
-        let mut values = vec![0; lies.values.len()];
-        let at = |start: usize| chunk.offset + start as u64;
-        self.payloads
-            .read_exact_at(&mut scales, at(lies.scales.start))?;
-        self.payloads
-            .read_exact_at(&mut values, at(lies.values.start))?;
+        let payload_bytes = chunk.tensor.payload_bytes();
+        let payload_bytes = payload_bytes.ok_or(io::ErrorKind::InvalidData)?;
+        let bytes = |range| {
+            let (file, offset, record) = (&self.payloads, chunk.offset, chunk.record);
+            self.seal
+                .read_payload(file, offset, record, payload_bytes, range)
+        };
+        let (scales, values) = (bytes(lies.scales)?, bytes(lies.values)?);
         let numbers = chunk.tensor.decode_rows(rows, &scales, &values);
         numbers.map_err(|_| io::ErrorKind::InvalidData.into())
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::durable;
+use super::sealing::SealError;
 
 /// An activation store could not be written or read. Says where, never what.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,9 @@ pub enum StoreError {
         /// In the file.
         actual: u64,
     },
+    /// It is sealed with another key than is set, or bytes of it are not those that were sealed.
+    #[error("the activation store cannot be opened: {0}")]
+    Sealed(#[from] SealError),
 }
 
 impl From<io::Error> for StoreError {
@@ -87,7 +91,8 @@ impl From<StoreError> for io::Error {
             StoreError::NotAStore
             | StoreError::WrongVersion { .. }
             | StoreError::Damaged { .. }
-            | StoreError::PayloadLost { .. } => io::ErrorKind::InvalidData,
+            | StoreError::PayloadLost { .. }
+            | StoreError::Sealed(_) => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)
     }

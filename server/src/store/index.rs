@@ -4,11 +4,14 @@ use shared::protocol::message::{ExampleHeader, Split};
 use shared::protocol::tensor::TensorDescriptor;
 
 use super::error::StoreError;
-use super::record::{HEADER_BYTES, Record, read_header};
+use super::record::{Record, header_bytes, read_header};
+use super::sealing::{Sealing, StoreSeal};
 
 /// What was acknowledged. Bytes behind `payload_bytes` and `record_bytes` in the two files belong to
 /// an append that was not.
 pub(super) struct Index {
+    seal: StoreSeal,
+    records: u64,
     chunks: Vec<Chunk>,
     entries: Vec<Entry>,
     payload_bytes: u64,
@@ -18,6 +21,8 @@ pub(super) struct Index {
 /// The payload of one append.
 #[derive(Clone, Copy)]
 pub(super) struct Chunk {
+    /// The number of its record.
+    pub(super) record: u64,
     pub(super) offset: u64,
     pub(super) tensor: TensorDescriptor,
 }
@@ -46,12 +51,14 @@ pub(super) struct Located {
 
 impl Index {
     /// The index of a store to which nothing was appended.
-    pub(super) fn empty() -> Self {
+    pub(super) fn empty(seal: StoreSeal) -> Self {
         Self {
+            record_bytes: header_bytes(&seal) as u64,
+            seal,
+            records: 0,
             chunks: Vec::new(),
             entries: Vec::new(),
             payload_bytes: 0,
-            record_bytes: HEADER_BYTES as u64,
         }
     }
 
@@ -62,24 +69,29 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// When the file is no index, or anything but the last append is damaged.
-    pub(super) fn read(bytes: &[u8], payload_bytes: u64) -> Result<(Self, u32), StoreError> {
-        let d_model = read_header(bytes)?;
-        let record_at = |at: usize| Record::read(bytes.get(at..)?, d_model);
-        let mut records = Vec::new();
-        let (mut at, mut expected) = (HEADER_BYTES, 0_u64);
-        while let Some(record) = record_at(at) {
-            let end = record.payload_bytes();
+    /// When the file is no index, is sealed with another key than is set, or anything but the last
+    /// append is damaged.
+    pub(super) fn read(
+        bytes: &[u8],
+        payload_bytes: u64,
+        sealing: &Sealing,
+    ) -> Result<(Self, u32), StoreError> {
+        let (seal, d_model) = read_header(bytes, sealing)?;
+        let record_at = |at: usize, number| Record::read(bytes.get(at..)?, d_model, &seal, number);
+        let mut records: Vec<Record> = Vec::new();
+        let (mut at, mut expected) = (header_bytes(&seal), 0_u64);
+        while let Some(record) = record_at(at, Some(records.len() as u64)) {
+            let end = stored_bytes(&record, &seal);
             let end = end.and_then(|payload| expected.checked_add(payload));
             match end.filter(|_| record.offset == expected) {
                 Some(end) => expected = end,
                 None => return Err(StoreError::Damaged { byte: at as u64 }),
             }
-            at += record.record_bytes();
+            at += record.record_bytes(&seal);
             records.push(record);
         }
         let is_torn = at < bytes.len();
-        if is_torn && (at + 1..bytes.len()).any(|later| record_at(later).is_some()) {
+        if is_torn && (at + 1..bytes.len()).any(|later| record_at(later, None).is_some()) {
             return Err(StoreError::Damaged { byte: at as u64 });
         }
         if payload_bytes < expected {
@@ -91,7 +103,7 @@ impl Index {
                 });
             }
         }
-        let mut index = Self::empty();
+        let mut index = Self::empty(seal);
         for record in &records {
             index.add(record);
         }
@@ -102,8 +114,11 @@ impl Index {
     pub(super) fn add(&mut self, record: &Record) {
         let chunk = self.chunks.len();
         if let Some(tensor) = record.tensor {
-            let offset = record.offset;
-            self.chunks.push(Chunk { offset, tensor });
+            self.chunks.push(Chunk {
+                record: self.records,
+                offset: record.offset,
+                tensor,
+            });
         }
         let mut first_row = 0;
         for header in &record.examples {
@@ -114,8 +129,19 @@ impl Index {
             });
             first_row = u32::saturating_add(first_row, u32::from(header.seq_length));
         }
-        self.payload_bytes += record.payload_bytes().unwrap_or(0);
-        self.record_bytes += record.record_bytes() as u64;
+        self.payload_bytes += stored_bytes(record, &self.seal).unwrap_or(0);
+        self.record_bytes += record.record_bytes(&self.seal) as u64;
+        self.records += 1;
+    }
+
+    /// What the next record and its payload are sealed with.
+    pub(super) fn seal(&self) -> &StoreSeal {
+        &self.seal
+    }
+
+    /// Number of records; the next one has it.
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 
     /// Bytes of the file of activations that were acknowledged.
@@ -154,4 +180,11 @@ impl Index {
         let of_split = entries.filter(|(_, entry)| entry.header.split == split);
         of_split.map(|(i, _)| i).collect()
     }
+}
+
+/// Bytes of a record's payload in its file; none if they cannot be counted.
+fn stored_bytes(record: &Record, seal: &StoreSeal) -> Option<u64> {
+    record
+        .payload_bytes()
+        .and_then(|bytes| seal.stored_bytes(bytes))
 }

@@ -31,15 +31,20 @@
 //!
 //! The payload itself lies in the file of activations exactly as it came, one payload behind the
 //! other, without anything between.
+//!
+//! In a store that is sealed the header is another ([`super::sealing`]), a record is the length of
+//! what follows, its number (8 bytes, from 0) and its body as a piece, without a checksum, and a
+//! payload is its blocks.
 
 use sha2::{Digest, Sha256};
 use shared::protocol::message::{ExampleHeader, Split};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::error::StoreError;
+use super::sealing::{STORE_HEAD_BYTES, STORE_MAGIC, SealError, Sealing, StoreSeal};
 
-/// Bytes before the first record.
-pub(super) const HEADER_BYTES: usize = 24;
+/// Bytes before the first record, where nothing is sealed.
+const HEADER_BYTES: usize = 24;
 
 const MAGIC: [u8; 8] = *b"CUTINDEX";
 const VERSION: u32 = 1;
@@ -68,17 +73,36 @@ impl Record {
     }
 
     /// Bytes of the record in the index.
-    pub(super) fn record_bytes(&self) -> usize {
-        LENGTH_BYTES + BODY_HEAD_BYTES + EXAMPLE_BYTES * self.examples.len() + CHECKSUM_BYTES
+    pub(super) fn record_bytes(&self, seal: &StoreSeal) -> usize {
+        let body_bytes = BODY_HEAD_BYTES + EXAMPLE_BYTES * self.examples.len();
+        LENGTH_BYTES + body_bytes + seal.record_bytes().unwrap_or(CHECKSUM_BYTES)
     }
 
-    /// Writes the record; none if it has more examples than its length can say.
-    pub(super) fn write(&self) -> Option<Vec<u8>> {
-        let body_bytes =
-            BODY_HEAD_BYTES.checked_add(self.examples.len().checked_mul(EXAMPLE_BYTES)?);
-        let body_bytes = u32::try_from(body_bytes?).ok()?;
-        let mut bytes = Vec::with_capacity(self.record_bytes());
-        bytes.extend(body_bytes.to_le_bytes());
+    /// Writes the record as the one of a number in its store.
+    ///
+    /// # Errors
+    ///
+    /// `TooMany` if it has more examples than its length can say; `Sealed` where it cannot be
+    /// sealed.
+    pub(super) fn write(&self, seal: &StoreSeal, number: u64) -> Result<Vec<u8>, StoreError> {
+        let examples = self.examples.len();
+        // Less than the record has: the body without what seals it.
+        u32::try_from(self.record_bytes(seal)).map_err(|_| StoreError::TooMany { examples })?;
+        let body = self.body();
+        let sealed = seal.seal_record(number, &body)?;
+        let is_sealed = sealed.is_some();
+        let body = sealed.unwrap_or(body);
+        let mut bytes = Vec::with_capacity(LENGTH_BYTES + body.len() + CHECKSUM_BYTES);
+        bytes.extend((body.len() as u32).to_le_bytes());
+        bytes.extend(body);
+        if !is_sealed {
+            bytes.extend(checksum(&bytes));
+        }
+        Ok(bytes)
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(BODY_HEAD_BYTES + EXAMPLE_BYTES * self.examples.len());
         bytes.extend(self.offset.to_le_bytes());
         bytes.extend(self.tensor.map_or(0, |tensor| tensor.rows).to_le_bytes());
         bytes.push(match self.tensor.map(|tensor| tensor.dtype) {
@@ -98,16 +122,34 @@ impl Record {
             });
             bytes.push(u8::from(example.label.is_some()));
         }
-        bytes.extend(checksum(&bytes));
-        Some(bytes)
+        bytes
     }
 
-    /// Reads the record that these bytes begin with; none if they do not begin with a whole one.
-    pub(super) fn read(bytes: &[u8], d_model: u32) -> Option<Self> {
+    /// Reads the record that these bytes begin with; none if they do not begin with a whole one, or
+    /// with one whose number is known to be another.
+    pub(super) fn read(
+        bytes: &[u8],
+        d_model: u32,
+        seal: &StoreSeal,
+        number: Option<u64>,
+    ) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>()?;
-        let body_bytes = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let example_bytes = body_bytes.checked_sub(BODY_HEAD_BYTES)?;
-        let body = rest.get(..body_bytes)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let stored = rest.get(..length)?;
+        if let Some(sealing_bytes) = seal.record_bytes() {
+            let example_bytes = length.checked_sub(sealing_bytes + BODY_HEAD_BYTES)?;
+            let fits = example_bytes.is_multiple_of(EXAMPLE_BYTES);
+            let (found, body) = fits.then(|| seal.open_record(stored))??;
+            let is_this = number.is_none_or(|number| number == found);
+            return is_this.then(|| Self::of_body(&body, d_model))?;
+        }
+        let record = Self::of_body(stored, d_model)?;
+        // Last what costs: a search for a record asks this at every byte.
+        let (written, after) = bytes.split_at_checked(LENGTH_BYTES + length)?;
+        (after.get(..CHECKSUM_BYTES)? == checksum(written)).then_some(record)
+    }
+
+    fn of_body(body: &[u8], d_model: u32) -> Option<Self> {
         let (head, examples) = body.split_first_chunk::<BODY_HEAD_BYTES>()?;
         let (offset, head) = head.split_first_chunk::<8>()?;
         let (rows, head) = head.split_first_chunk::<4>()?;
@@ -118,20 +160,16 @@ impl Record {
             [NO_ACTIVATIONS, 0, 0, 0] => None,
             _ => return None,
         };
-        // Last what costs: a search for a record asks this at every byte.
-        let (written, after) = bytes.split_at_checked(LENGTH_BYTES + body_bytes)?;
-        if !example_bytes.is_multiple_of(EXAMPLE_BYTES)
-            || after.get(..CHECKSUM_BYTES)? != checksum(written)
-        {
-            return None;
-        }
         let rows = u32::from_le_bytes(*rows);
         let tensor = dtype.map(|dtype| TensorDescriptor {
             dtype,
             rows,
             columns: d_model,
         });
-        let (examples, _) = examples.as_chunks::<EXAMPLE_BYTES>();
+        let (examples, rest) = examples.as_chunks::<EXAMPLE_BYTES>();
+        if !rest.is_empty() {
+            return None;
+        }
         let examples: Option<Vec<_>> = examples.iter().map(read_example).collect();
         let record = Self {
             offset: u64::from_le_bytes(*offset),
@@ -168,32 +206,53 @@ fn read_example(bytes: &[u8; EXAMPLE_BYTES]) -> Option<ExampleHeader> {
     })
 }
 
-/// The bytes before the first record.
-pub(super) fn write_header(d_model: u32) -> [u8; HEADER_BYTES] {
-    let mut bytes = [0; HEADER_BYTES];
-    bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[12..16].copy_from_slice(&d_model.to_le_bytes());
-    let sum = checksum(&bytes[..16]);
-    bytes[16..].copy_from_slice(&sum);
-    bytes
+/// Bytes before the first record.
+pub(super) fn header_bytes(seal: &StoreSeal) -> usize {
+    match seal.record_bytes() {
+        Some(_) => STORE_HEAD_BYTES,
+        None => HEADER_BYTES,
+    }
 }
 
-/// `d_model`, of a file that begins as an index does.
+/// The bytes before the first record.
 ///
 /// # Errors
 ///
-/// `NotAStore`, or `WrongVersion` where everything else is right.
-pub(super) fn read_header(bytes: &[u8]) -> Result<u32, StoreError> {
+/// `Sealed` where they cannot be sealed.
+pub(super) fn write_header(d_model: u32, seal: &StoreSeal) -> Result<Vec<u8>, StoreError> {
+    if let Some(head) = seal.head(d_model)? {
+        return Ok(head);
+    }
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(d_model.to_le_bytes());
+    bytes.extend(checksum(&bytes));
+    Ok(bytes)
+}
+
+/// The seal of an index and its `d_model`, where it begins as one does.
+///
+/// # Errors
+///
+/// `NotAStore`, `WrongVersion` where everything else is right, or `Sealed` where the key that is set
+/// is not the one of the store.
+pub(super) fn read_header(bytes: &[u8], sealing: &Sealing) -> Result<(StoreSeal, u32), StoreError> {
+    if bytes.starts_with(&STORE_MAGIC) {
+        return sealing.open_store(bytes);
+    }
     let header = bytes.first_chunk::<HEADER_BYTES>();
     let header = header.ok_or(StoreError::NotAStore)?;
     let (written, sum) = header.split_at(16);
     if written[..8] != MAGIC || sum != checksum(written) {
         return Err(StoreError::NotAStore);
     }
+    if sealing.key_id().is_some() {
+        return Err(SealError::NotSealed.into());
+    }
     let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| written[at + byte]));
     match number(8) {
-        VERSION => Ok(number(12)),
+        VERSION => Ok((StoreSeal::CLEAR, number(12))),
         actual => Err(StoreError::WrongVersion {
             expected: VERSION,
             actual,
@@ -212,6 +271,13 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    const CLEAR: StoreSeal = StoreSeal::CLEAR;
+
+    fn read_header(bytes: &[u8]) -> Result<u32, StoreError> {
+        let (_, d_model) = super::read_header(bytes, &Sealing::default())?;
+        Ok(d_model)
+    }
 
     fn record() -> Record {
         let header = |example_id, split, label, seq_length| ExampleHeader {
@@ -237,7 +303,7 @@ mod tests {
     /// Breaks when a field moves: files of an earlier build could not be read any more.
     #[test]
     fn a_record_has_the_bytes_of_the_table() {
-        let bytes = record().write().unwrap();
+        let bytes = record().write(&CLEAR, 0).unwrap();
         let body = [
             &[40, 0, 0, 0][..],                          // 16 + 2 * 12
             &[2, 1, 0, 0, 0, 0, 0, 0],                   // offset
@@ -248,23 +314,26 @@ mod tests {
         .concat();
         assert_eq!(bytes[..44], body);
         assert_eq!(bytes[44..], Sha256::digest(&body)[..8]);
-        assert_eq!(bytes.len(), record().record_bytes());
+        assert_eq!(bytes.len(), record().record_bytes(&CLEAR));
     }
 
     #[test]
     fn a_record_is_read_back_and_nothing_else_is() {
         let record = record();
-        let bytes = record.write().unwrap();
-        assert!(Record::read(&bytes, 5) == Some(record.clone()));
+        let bytes = record.write(&CLEAR, 0).unwrap();
+        assert!(Record::read(&bytes, 5, &CLEAR, None) == Some(record.clone()));
         let followed = [&bytes[..], &[1, 2, 3]].concat();
-        assert!(Record::read(&followed, 5) == Some(record));
+        assert!(Record::read(&followed, 5, &CLEAR, None) == Some(record));
         for length in 0..bytes.len() {
-            assert!(Record::read(&bytes[..length], 5).is_none(), "{length}");
+            assert!(
+                Record::read(&bytes[..length], 5, &CLEAR, None).is_none(),
+                "{length}"
+            );
         }
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
-            assert!(Record::read(&flipped, 5).is_none(), "{at}");
+            assert!(Record::read(&flipped, 5, &CLEAR, None).is_none(), "{at}");
         }
     }
 
@@ -275,16 +344,17 @@ mod tests {
             ..record()
         };
         assert_eq!(record.payload_bytes(), Some(0));
-        assert!(Record::read(&record.write().unwrap(), 5) == Some(record));
+        assert!(Record::read(&record.write(&CLEAR, 0).unwrap(), 5, &CLEAR, None) == Some(record));
     }
 
     #[test]
     fn the_header_says_width_and_version() {
-        let bytes = write_header(768);
+        let bytes = write_header(768, &CLEAR).unwrap();
+        assert_eq!(bytes.len(), header_bytes(&CLEAR));
         assert_eq!(bytes[..16], *b"CUTINDEX\x01\0\0\0\0\x03\0\0");
         assert_eq!(read_header(&bytes).unwrap(), 768);
         for at in 0..bytes.len() {
-            let mut flipped = bytes;
+            let mut flipped = bytes.clone();
             flipped[at] ^= 1;
             assert!(matches!(read_header(&flipped), Err(StoreError::NotAStore)));
         }

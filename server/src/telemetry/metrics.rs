@@ -142,6 +142,19 @@ pub static OPTIMIZER: Histogram = Histogram::new(
     SECONDS,
     "Host's time for an optimizer step.",
 );
+/// Time to write a checkpoint.
+pub static CHECKPOINT: Histogram = Histogram::new(
+    "cutlayer_checkpoint_seconds",
+    Unit::Seconds,
+    SECONDS,
+    "Time to write a run's checkpoint, during which the trainer takes no step.",
+);
+/// Checkpoints that were not written.
+pub static CHECKPOINT_FAILURES: Counter = Counter::new(
+    "cutlayer_checkpoint_failures_total",
+    Unit::Count,
+    "Checkpoints that could not be written; the run went on with the one before.",
+);
 /// Adapters that the trainer holds.
 pub static ADAPTERS: Gauge = Gauge::new(
     "cutlayer_adapters_in_memory",
@@ -178,7 +191,7 @@ pub(super) const BUILD_INFO: Description = Description {
 };
 
 /// Every metric, in the order of docs/operations.md.
-pub const ALL: [&Description; 23] = [
+pub const ALL: [&Description; 25] = [
     &CONNECTIONS_OPEN.0,
     &CONNECTIONS_REFUSED.0,
     &HTTP_RESPONSES.0,
@@ -198,6 +211,8 @@ pub const ALL: [&Description; 23] = [
     &FORWARD.0,
     &BACKWARD.0,
     &OPTIMIZER.0,
+    &CHECKPOINT.0,
+    &CHECKPOINT_FAILURES.0,
     &ADAPTERS.0,
     &STORE_BYTES.0,
     &READY.0,

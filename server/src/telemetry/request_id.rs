@@ -4,13 +4,16 @@
 //! A client may bring the id, as the trace id of a `traceparent` header
 //! (<https://www.w3.org/TR/trace-context/>), or in the query as `trace=...`, since a browser cannot
 //! set headers of a WebSocket. Only 32 hexadecimal digits are taken: nothing else that a client
-//! sends gets into the log this way. Without one it is drawn here.
+//! sends gets into the log this way. Without one it is drawn here. It is the trace id of what
+//! [`super::traces`] exports, too.
 
 use std::fmt;
 
 use axum::http::HeaderMap;
 use rand::TryRng;
 use rand::rngs::SysRng;
+
+use crate::hex::unhex;
 
 /// 128 bits, as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +34,14 @@ impl RequestId {
         Self(u128::from_le_bytes(bytes))
     }
 
+    /// The id as a number.
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
     fn from_header(headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get("traceparent")?.to_str().ok()?;
-        let mut parts = text.split('-');
-        let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
-        (version == "00" && parent.len() == 16).then_some(())?;
-        Self::parse(trace)
+        let TraceParent { trace, .. } = TraceParent::of(headers)?;
+        Some(Self(trace))
     }
 
     fn from_query(query: &str) -> Option<Self> {
@@ -49,6 +54,33 @@ impl RequestId {
         let id = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
         (id != 0).then_some(Self(id)) // all zeros are forbidden there
     }
+}
+
+/// A `traceparent` header of version 00, by its letter; anything else is as good as none.
+struct TraceParent {
+    trace: u128,
+    span: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get("traceparent")?.to_str().ok()?;
+        let mut parts = text.strip_prefix("00-")?.split('-');
+        let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
+        let trace = u128::from_be_bytes(unhex(trace)?);
+        let span = u64::from_be_bytes(unhex(span)?);
+        let [flags] = unhex(flags)?;
+        // All zeros are forbidden there.
+        let is_valid = parts.next().is_none() && trace != 0 && span != 0;
+        is_valid.then_some(Self { trace, span, flags })
+    }
+}
+
+/// The span of the caller that a request belongs to, where the caller says that it has recorded it.
+pub(crate) fn recorded_parent(headers: &HeaderMap) -> Option<u64> {
+    let TraceParent { span, flags, .. } = TraceParent::of(headers)?;
+    (flags & 1 == 1).then_some(span)
 }
 
 impl fmt::Display for RequestId {
@@ -76,6 +108,30 @@ mod tests {
         let query = format!("other=1&trace={ID}");
         let of_query = RequestId::of(&HeaderMap::new(), Some(&query));
         assert_eq!(of_query.to_string(), ID);
+    }
+
+    /// Breaks when a trace shows a parent that nobody has recorded, or takes a header that is none.
+    #[test]
+    fn the_callers_span_is_taken_where_it_was_recorded() {
+        let parent = |text: &str| recorded_parent(&headers(text));
+        let span = "b7ad6b7169203331";
+        assert_eq!(
+            parent(&format!("00-{ID}-{span}-01")),
+            Some(0xb7ad_6b71_6920_3331)
+        );
+        assert_eq!(parent(&format!("00-{ID}-{span}-00")), None);
+        for bad in [
+            format!("01-{ID}-{span}-01"),
+            format!("00-{ID}-{span}"),
+            format!("00-{ID}-{span}-01-more"),
+            format!("00-{ID}-{}-01", "0".repeat(16)),
+            format!("00-{ID}-{}-01", span.to_uppercase()),
+            format!("00-{}-{span}-01", "0".repeat(32)),
+        ] {
+            assert_eq!(parent(&bad), None, "{bad}");
+            let id = RequestId::of(&headers(&bad), None).to_string();
+            assert_ne!(id, ID, "{bad}");
+        }
     }
 
     /// Breaks when a client can write into the log what it likes.

@@ -3,25 +3,24 @@
 //! An adapter's files stay where they are, so one that has to go is only dropped, and read again
 //! when it is asked again. Adapters of runs are not counted here: a session holds at most one.
 
-use std::fs;
 use std::io;
-use std::path::PathBuf;
 
 use burn::tensor::Device;
-use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
+use shared::adapter::peft::{self, PeftFiles};
 use shared::adapter::{Adapter, AdapterError, ParameterName};
 use shared::model::{ModelConfig, TopModel};
 
 use super::TrainerError;
 use crate::state::AdapterKey;
+use crate::store::AdapterFiles;
 
 /// An adapter that is kept on disk, as the trainer needs to know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct KeptAdapter {
     /// Its name.
     pub key: AdapterKey,
     /// Where its files are.
-    pub directory: PathBuf,
+    pub files: AdapterFiles,
     /// Blocks that the client runs.
     pub cut: usize,
     /// Classes of its head.
@@ -109,20 +108,19 @@ fn bytes_of(adapter: &Adapter) -> u64 {
 ///
 /// # Errors
 ///
-/// `UnknownAdapter` where they are gone; when they cannot be read or do not fit the model.
+/// `UnknownAdapter` where they are gone; when they cannot be read or opened, or do not fit the
+/// model.
 pub(super) fn read(
     kept: &KeptAdapter,
     model: &ModelConfig,
     top: &TopModel,
     device: &Device,
 ) -> Result<Adapter, TrainerError> {
-    let file = |name| match fs::read(kept.directory.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(TrainerError::UnknownAdapter),
-        read => Ok(read?),
-    };
-    let files = PeftFiles {
-        config: file(CONFIG_FILE)?,
-        tensors: file(TENSORS_FILE)?,
+    let files = match kept.files.read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(TrainerError::UnknownAdapter);
+        }
+        read => read?,
     };
     Ok(peft::read(&files, model, top, kept.n_classes, device)?)
 }

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hex::hex;
-use crate::store::durable;
+use crate::store::{SealedFile, Sealing, durable};
 pub use error::CheckpointError;
 
 /// Of [`State`].
@@ -138,9 +138,24 @@ impl Checkpoint {
     /// `Full` when there is no room; otherwise the file system's reason. The earlier checkpoint is
     /// still there then.
     pub fn save(&self, path: &Path) -> Result<u64, CheckpointError> {
+        self.save_sealed(path, &Sealing::default(), &[])
+    }
+
+    /// As [`Self::save`], sealed where there is a key; `of` says whose run it is.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::save`], and `Sealed` when the system has no randomness.
+    pub fn save_sealed(
+        &self,
+        path: &Path,
+        sealing: &Sealing,
+        of: &[u8],
+    ) -> Result<u64, CheckpointError> {
         let bytes = self.to_bytes()?;
-        durable::replace(path, &bytes)?;
-        Ok(bytes.len() as u64)
+        let stored = sealing.seal_file(SealedFile::Checkpoint, of, &bytes)?;
+        durable::replace(path, &stored)?;
+        Ok(stored.len() as u64)
     }
 
     /// Reads what [`Self::save`] has written.
@@ -149,7 +164,18 @@ impl Checkpoint {
     ///
     /// When there is no such file, or it is not exactly what was written.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        Self::from_bytes(&fs::read(path)?)
+        Self::load_sealed(path, &Sealing::default(), &[])
+    }
+
+    /// Reads what [`Self::save_sealed`] has written with the same key for the same run.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::load`], and `Sealed` where it was written with another key, for another run, or
+    /// one of the two has no key.
+    pub fn load_sealed(path: &Path, sealing: &Sealing, of: &[u8]) -> Result<Self, CheckpointError> {
+        let stored = fs::read(path)?;
+        Self::from_bytes(&sealing.open_file(SealedFile::Checkpoint, of, &stored)?)
     }
 
     /// The bytes of the file.
@@ -399,6 +425,32 @@ mod tests {
         assert_eq!(Checkpoint::load(&path).unwrap().state().step, 3);
         later.save(&path).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap().state().step, 4);
+    }
+
+    /// Breaks when a checkpoint lies in the clear although there is a key, or goes into another run.
+    #[test]
+    fn a_sealed_checkpoint_is_that_of_its_key_and_its_run() {
+        use crate::store::StoreKey;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("checkpoint");
+        let key = |digit: &str| Sealing::from(StoreKey::parse(&digit.repeat(64)));
+        let checkpoint = checkpoint();
+        let bytes = checkpoint.save_sealed(&path, &key("a"), b"run").unwrap();
+        let stored = fs::read(&path).unwrap();
+        assert_eq!(stored.len() as u64, bytes);
+        assert!(!stored.windows(7).any(|window| window == b"adapter"));
+        let read = Checkpoint::load_sealed(&path, &key("a"), b"run").unwrap();
+        assert_eq!(read.state(), checkpoint.state());
+        for refused in [
+            Checkpoint::load_sealed(&path, &key("b"), b"run"),
+            Checkpoint::load_sealed(&path, &key("a"), b"another"),
+            Checkpoint::load(&path),
+        ] {
+            assert!(
+                matches!(refused, Err(CheckpointError::Sealed(_))),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

@@ -17,8 +17,7 @@ use shared::adapter::{Adapter, AdapterOptimizer, LoraConfig, Schedule};
 use shared::metrics::{Measurement, Ranking};
 use shared::model::{ModelConfig, TopModel};
 use shared::protocol::message::{
-    BottomTraining, DoneReason, LabelPlace, Split, StepReport, TrainDone, TrainSettings,
-    ValidationReport,
+    DoneReason, LabelPlace, Split, StepReport, TrainDone, TrainSettings, ValidationReport,
 };
 
 use super::step::{DeviceBatch, gradients, scores};
@@ -119,6 +118,11 @@ impl Run {
         })
     }
 
+    /// Optimizer steps taken.
+    pub fn step(&self) -> u32 {
+        self.step
+    }
+
     /// Optimizer steps of the whole run.
     pub fn steps_total(&self) -> u32 {
         self.steps_total
@@ -144,7 +148,7 @@ impl Run {
     ///
     /// When the activations cannot be read, the training diverges or the device fails.
     pub fn turn(&mut self) -> Result<Turn, TrainerError> {
-        if !self.is_alone() {
+        if !self.spec.is_alone() {
             return self.turn_together();
         }
         let mut events = vec![TrainerEvent::Step(self.train_step()?)];
@@ -167,7 +171,7 @@ impl Run {
 
     /// The run's result: the model and the best adapter, the last one where nothing was validated.
     pub fn into_trained(self) -> Trained {
-        let is_whole = self.is_alone();
+        let is_whole = self.spec.is_alone();
         let adapter = self.best.map_or(self.adapter, |best| best.adapter);
         Trained {
             top: self.top,
@@ -175,12 +179,6 @@ impl Run {
             labels: self.spec.labels,
             is_whole,
         }
-    }
-
-    /// Whether everything that is trained is here.
-    fn is_alone(&self) -> bool {
-        let JobSpec { labels, bottom, .. } = self.spec;
-        labels == LabelPlace::Server && bottom == BottomTraining::Frozen
     }
 
     /// The end, when this was the last step or patience has run out; a run that is restored may be

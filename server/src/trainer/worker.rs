@@ -2,29 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::tensor::Device;
 use rand::SeedableRng;
-use rand::rngs::SysRng;
 use rand_chacha::ChaCha8Rng;
 use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
-use tracing::Span;
 
 use super::adapters::{self, AdapterCache};
+use super::handle::Command;
+use super::keeper::Keeper;
 use super::run::{Run, Trained};
 use super::step::{DeviceBatch, pooled, probabilities};
 use super::{
-    ActivationBatch, Answer, Command, JobId, JobSpec, KeptAdapter, Predicted, TrainerError,
-    TrainerEvent, self_test,
+    ActivationBatch, Again, Answer, JobId, KeptAdapter, Predicted, RunOrder, TrainerError,
+    TrainerEvent, TrainerSettings, self_test,
 };
+use crate::limits::RUN_EVENTS_RESERVED;
 use crate::readiness::{Readiness, Stage};
 use crate::telemetry::metrics::{ADAPTERS, COMMANDS_WAITING};
+use crate::telemetry::traces::RunTrace;
 
 /// Everything that the thread owns.
 #[derive(Debug)]
@@ -32,8 +34,7 @@ pub(super) struct Worker {
     config: ModelConfig,
     top: TopModel,
     device: Device,
-    export_dir: Option<PathBuf>,
-    seed: Option<u64>,
+    settings: TrainerSettings,
     jobs: BTreeMap<JobId, Job>,
     kept: AdapterCache,
     last_served: Option<JobId>,
@@ -41,14 +42,19 @@ pub(super) struct Worker {
 
 #[derive(Debug)]
 enum Job {
-    Running {
-        run: Box<Run>,
-        events: mpsc::Sender<TrainerEvent>,
-        held: bool,
-        /// Of the session that started it.
-        span: Span,
-    },
+    Running(Box<Running>),
     Ended(Box<Trained>),
+}
+
+#[derive(Debug)]
+struct Running {
+    run: Run,
+    events: mpsc::Sender<TrainerEvent>,
+    held: bool,
+    /// None for a run that ends with its client.
+    keeper: Option<Keeper>,
+    /// Of the session that started it, and its own.
+    span: RunTrace,
 }
 
 impl Worker {
@@ -56,9 +62,7 @@ impl Worker {
     pub(super) fn load(
         model_dir: &Path,
         device: Device,
-        export_dir: Option<PathBuf>,
-        seed: Option<u64>,
-        kept: AdapterCache,
+        settings: TrainerSettings,
     ) -> Result<Self, TrainerError> {
         let config = ModelConfig::from_json(&fs::read(model_dir.join("config.json"))?)?;
         let file = fs::read(model_dir.join("model.safetensors"))?;
@@ -68,10 +72,9 @@ impl Worker {
             config,
             top,
             device,
-            export_dir,
-            seed,
+            kept: AdapterCache::new(settings.adapter_bytes_max),
+            settings,
             jobs: BTreeMap::new(),
-            kept,
             last_served: None,
         })
     }
@@ -121,7 +124,7 @@ impl Worker {
     /// that is held, or parked until its client answers, cannot.
     fn next_job(&self) -> Option<JobId> {
         let running = |(id, job): (&JobId, &Job)| match job {
-            Job::Running { run, held, .. } => (!*held && run.is_ready()).then_some(*id),
+            Job::Running(running) => (!running.held && running.run.is_ready()).then_some(*id),
             Job::Ended(_) => None,
         };
         let after = self
@@ -137,8 +140,8 @@ impl Worker {
         COMMANDS_WAITING.down(1);
         // A reply that nobody waits for any more is not an error.
         match command {
-            Command::Start(id, spec, events, span, reply) => {
-                let _ = reply.send(self.start(id, *spec, events, span));
+            Command::Start(id, order, events, span, reply) => {
+                let _ = reply.send(self.start(id, *order, events, span));
             }
             Command::Pause(id, reply) => {
                 let _ = reply.send(self.hold(id, true, TrainerEvent::Paused));
@@ -148,6 +151,9 @@ impl Worker {
             }
             Command::Cancel(id, reply) => {
                 let _ = reply.send(self.cancel(id));
+            }
+            Command::Suspend(id, reply) => {
+                let _ = reply.send(self.suspend(id));
             }
             Command::Answer(id, answer, reply) => {
                 let _ = reply.send(self.answer(id, *answer));
@@ -176,36 +182,46 @@ impl Worker {
     fn start(
         &mut self,
         id: JobId,
-        spec: JobSpec,
+        order: RunOrder,
         events: mpsc::Sender<TrainerEvent>,
-        span: Span,
+        span: RunTrace,
     ) -> Result<(), TrainerError> {
+        let RunOrder {
+            spec,
+            files,
+            seed,
+            again,
+        } = order;
+        let every = self.settings.checkpoint_every;
+        let keeper = spec.is_alone().then(|| Keeper::new(files, every));
         let top = self.top.skip(spec.cut);
-        let rng = run_rng(self.seed, id)?;
-        let run = Run::new(spec, &self.config, top, &self.device, rng)?;
-        report(
-            &events,
-            TrainerEvent::Started {
-                steps_total: run.steps_total(),
-            },
-        );
-        self.jobs.insert(
-            id,
-            Job::Running {
-                run: Box::new(run),
-                events,
-                held: false,
-                span,
-            },
-        );
+        let (model, device) = (&self.config, &self.device);
+        let checkpoint = again.as_ref().and_then(|again| again.checkpoint.as_deref());
+        let run = match checkpoint {
+            Some(checkpoint) => Run::restore(spec, model, top, device, checkpoint)?,
+            None => Run::new(spec, model, top, device, ChaCha8Rng::from_seed(seed.0))?,
+        };
+        let held = begin(&run, again.as_ref(), &events);
+        let running = Running {
+            run,
+            events,
+            held,
+            keeper,
+            span,
+        };
+        match running.run.end() {
+            // It was killed between its last step and the news of it.
+            Some(done) => self.end(id, running, done),
+            None => drop(self.jobs.insert(id, Job::Running(Box::new(running)))),
+        }
         Ok(())
     }
 
     fn hold(&mut self, id: JobId, hold: bool, event: TrainerEvent) -> Result<(), TrainerError> {
         match self.jobs.get_mut(&id) {
-            Some(Job::Running { held, events, .. }) => {
-                *held = hold;
-                report(events, event);
+            Some(Job::Running(running)) => {
+                running.held = hold;
+                report(&running.events, event);
                 Ok(())
             }
             _ => Err(TrainerError::UnknownJob),
@@ -213,26 +229,39 @@ impl Worker {
     }
 
     fn cancel(&mut self, id: JobId) -> Result<(), TrainerError> {
-        match self.jobs.remove(&id) {
-            Some(Job::Running {
-                run, events, span, ..
-            }) => {
-                let _entered = span.enter();
-                let done = run.done(DoneReason::Cancelled);
-                self.end(id, *run, &events, done);
-                Ok(())
-            }
-            Some(ended) => {
+        if matches!(self.jobs.get(&id), Some(Job::Ended(_))) {
+            return Ok(());
+        }
+        let running = self.take_running(id).ok_or(TrainerError::UnknownJob)?;
+        let _entered = running.span.entered();
+        let done = running.run.done(DoneReason::Cancelled);
+        self.end(id, *running, done);
+        Ok(())
+    }
+
+    fn suspend(&mut self, id: JobId) -> Result<(), TrainerError> {
+        let mut running = self.take_running(id).ok_or(TrainerError::UnknownJob)?;
+        let _entered = running.span.entered();
+        if let Some(keeper) = &mut running.keeper {
+            keeper.keep(&running.run);
+        }
+        Ok(())
+    }
+
+    /// Takes a run out of the jobs; one that has ended stays there.
+    fn take_running(&mut self, id: JobId) -> Option<Box<Running>> {
+        match self.jobs.remove(&id)? {
+            Job::Running(running) => Some(running),
+            ended @ Job::Ended(_) => {
                 self.jobs.insert(id, ended);
-                Ok(())
+                None
             }
-            None => Err(TrainerError::UnknownJob),
         }
     }
 
     fn answer(&mut self, id: JobId, answer: Answer) -> Result<(), TrainerError> {
         match self.jobs.get_mut(&id) {
-            Some(Job::Running { run, .. }) => run.answer(answer),
+            Some(Job::Running(running)) => running.run.answer(answer),
             _ => Err(TrainerError::UnknownJob),
         }
     }
@@ -285,46 +314,40 @@ impl Worker {
     /// Takes one turn of a run and reports it.
     fn advance(&mut self, id: JobId) {
         self.last_served = Some(id);
-        let Some(Job::Running {
-            mut run,
-            events,
-            held,
-            span,
-        }) = self.jobs.remove(&id)
-        else {
+        let Some(mut running) = self.take_running(id) else {
             return;
         };
-        let entered = span.enter();
-        match run.turn() {
-            Ok(turn) => {
-                for event in turn.events {
-                    report(&events, event);
-                }
-                match turn.done {
-                    Some(done) => self.end(id, *run, &events, done),
-                    None if events.is_closed() => {} // nobody is left to train for
-                    None => {
-                        drop(entered);
-                        let job = Job::Running {
-                            run,
-                            events,
-                            held,
-                            span,
-                        };
-                        self.jobs.insert(id, job);
-                    }
-                }
-            }
+        let _entered = running.span.entered();
+        running.span.turn_begins();
+        let turn = match running.run.turn() {
+            Ok(turn) => turn,
             Err(error) => {
                 tracing::error!(job = id.0, %error, "a run failed");
-                report(&events, TrainerEvent::Failed);
+                running.span.failed();
+                return report(&running.events, TrainerEvent::Failed);
+            }
+        };
+        running.span.turn_ended(&turn.events);
+        for event in turn.events {
+            report(&running.events, event);
+        }
+        match turn.done {
+            Some(done) => self.end(id, *running, done),
+            None if running.events.is_closed() => {} // nobody is left to train for
+            None => {
+                if let Some(keeper) = &mut running.keeper {
+                    keeper.keep_if_due(&running.run);
+                }
+                self.jobs.insert(id, Job::Running(running));
             }
         }
     }
 
-    fn end(&mut self, id: JobId, run: Run, events: &mpsc::Sender<TrainerEvent>, done: TrainDone) {
+    /// Ends a run. Where its adapter is exported, it is there when the end is reported.
+    fn end(&mut self, id: JobId, running: Running, done: TrainDone) {
+        let Running { run, events, .. } = running;
         let trained = run.into_trained();
-        match &self.export_dir {
+        match &self.settings.export_dir {
             Some(_) if !trained.is_whole => {
                 tracing::info!(
                     job = id.0,
@@ -339,9 +362,10 @@ impl Worker {
             None => {}
         }
         self.jobs.insert(id, Job::Ended(Box::new(trained)));
-        report(events, TrainerEvent::Done(done));
+        report(&events, TrainerEvent::Done(done));
     }
 
+    /// Exports an adapter to a directory of its own.
     fn export(&self, directory: &Path, id: JobId, trained: &Trained) -> Result<(), TrainerError> {
         let files = peft::write(&trained.adapter, &self.config)?;
         // The time, so that a daemon that starts to count anew overwrites nothing.
@@ -357,46 +381,30 @@ impl Worker {
     }
 }
 
-/// The generator of a run: start of the adapter, order of batches, dropout.
-fn run_rng(seed: Option<u64>, JobId(job): JobId) -> Result<ChaCha8Rng, TrainerError> {
-    let Some(seed) = seed else {
-        return Ok(ChaCha8Rng::try_from_rng(&mut SysRng).map_err(std::io::Error::other)?);
-    };
-    // Side by side, so that two jobs or two seeds never share a generator.
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    bytes[8..16].copy_from_slice(&job.to_le_bytes());
-    Ok(ChaCha8Rng::from_seed(bytes))
+/// Reports that a run begins or goes on, and says whether it is held.
+fn begin(run: &Run, again: Option<&Again>, events: &mpsc::Sender<TrainerEvent>) -> bool {
+    let (step, steps_total) = (run.step(), run.steps_total());
+    let is_held = again.is_some_and(|again| again.is_held);
+    report(
+        events,
+        match again {
+            None => TrainerEvent::Started { steps_total },
+            Some(_) => TrainerEvent::Resumed { step, steps_total },
+        },
+    );
+    if is_held {
+        report(events, TrainerEvent::Paused);
+    }
+    is_held
 }
-
-/// Places in the queue that the reports of steps leave free for all others.
-const RESERVED: usize = 16;
 
 /// Reports do not hold the thread up: where the queue is nearly full a step's report is dropped, so
 /// that there is room for every other report.
 fn report(events: &mpsc::Sender<TrainerEvent>, event: TrainerEvent) {
     if !matches!(event, TrainerEvent::Step(_)) {
-        // Fails only when the session is gone.
+        // Fails only when nobody records the run any more.
         let _ = events.blocking_send(event);
-    } else if events.capacity() > RESERVED {
+    } else if events.capacity() > RUN_EVENTS_RESERVED {
         let _ = events.try_send(event);
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use rand_chacha::rand_core::Rng;
-
-    use super::*;
-
-    /// Breaks when a seeded run cannot be repeated, or an unseeded one can.
-    #[test]
-    fn a_seed_and_a_job_fix_a_run() {
-        let first = |seed, job| run_rng(seed, JobId(job)).unwrap().next_u64();
-        assert_eq!(first(Some(1), 1), first(Some(1), 1));
-        assert_ne!(first(Some(1), 1), first(Some(1), 2));
-        assert_ne!(first(Some(1), 2), first(Some(2), 1));
-        assert_ne!(first(None, 1), first(None, 1));
     }
 }

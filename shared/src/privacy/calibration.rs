@@ -78,11 +78,18 @@ impl TokenCurve {
     ///
     /// # Errors
     ///
-    /// When the model's table is degenerate (all rows equal).
+    /// [`PrivacyError::OutOfReach`] when fewer tokens than that can change at all: the others are
+    /// left as they are, or the model's table is degenerate (all rows equal).
     pub fn eta(&self, protection: Protection) -> Result<Eta, PrivacyError> {
         let above = (protection.get() * self.thresholds.len() as f64).round() as usize;
         let at = self.thresholds.len().saturating_sub(above.max(1));
-        Eta::new(self.thresholds[at].0)
+        Eta::new(self.thresholds[at].0).map_err(|_| {
+            let can_change = self.thresholds.iter().filter(|(at, _)| *at > 0.0).count();
+            PrivacyError::OutOfReach {
+                asked: protection.get(),
+                reachable: can_change as f64 / self.thresholds.len() as f64,
+            }
+        })
     }
 
     /// The share of tokens expected to change at eta.
@@ -147,6 +154,8 @@ pub fn vector_eta(protection: Protection, dim: usize, mean_norm: f64) -> Result<
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use futures_util::FutureExt;
     use rand::SeedableRng;
     use rand_chacha::ChaCha20Rng;
@@ -198,6 +207,25 @@ mod tests {
         assert_eq!(doubled.share_changed(half), curve.share_changed(eta));
         let left = curve.weighted(|_| f64::INFINITY);
         assert_eq!(left.share_changed(Eta::new(1e-9).unwrap()), 0.0);
+    }
+
+    /// Half of the tokens stay whatever eta is: 0.4 of all can change, 0.6 cannot.
+    #[test]
+    fn a_level_above_what_can_change_is_refused_with_what_can() {
+        let curve = curve();
+        let tokens: BTreeSet<u32> = curve.sample().collect();
+        let stay: BTreeSet<u32> = tokens.into_iter().step_by(2).collect();
+        let half = curve.weighted(|id| match stay.contains(&id) {
+            true => f64::INFINITY,
+            false => 1.0,
+        });
+        assert!(half.eta(Protection::new(0.4).unwrap()).is_ok());
+        let refused = half.eta(Protection::new(0.6).unwrap());
+        let Err(PrivacyError::OutOfReach { asked, reachable }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(asked, 0.6);
+        assert!((reachable - 0.5).abs() < 0.1, "{reachable}");
     }
 
     #[test]

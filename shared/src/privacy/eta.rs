@@ -81,6 +81,17 @@ pub enum PrivacyError {
         /// What came.
         actual: f64,
     },
+    /// No noise changes as many tokens as the protection level asks for.
+    #[error(
+        "a protection of {asked:.2} cannot be reached: at most {reachable:.2} of the words can \
+         change, since the others are left as they are"
+    )]
+    OutOfReach {
+        /// The level.
+        asked: f64,
+        /// The share of tokens that can change at all.
+        reachable: f64,
+    },
     /// The parameter of a reading of contribution is out of range.
     #[error("the parameter of the contribution reading is {actual}, which is out of its range")]
     Contribution {

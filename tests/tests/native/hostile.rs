@@ -143,7 +143,7 @@ async fn connections_that_break_off_leave_nothing_behind() {
         let _ = client.send_bytes(hello.unwrap()[..20].to_vec()).await;
     }
     serves_soon(&server).await;
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
 }
 
 /// Strings that no log line and no refusal may hold. Each is sent as what its comment says.

@@ -3,12 +3,14 @@
 
 mod audit;
 mod cli;
+mod durable;
 mod exchange;
 mod gpu;
 mod hostile;
 mod operations;
 mod peft;
 mod pipeline;
+mod process;
 mod reading;
 mod reference;
 mod samples;

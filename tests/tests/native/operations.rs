@@ -1,8 +1,14 @@
-//! What a person relies on who runs the daemon: health, metrics, origins, TLS, the end.
+//! What a person relies on who runs the daemon: health, metrics, traces, origins, TLS, data at
+//! rest, backup, the end.
 
+mod backup;
 mod daemon;
+mod earlier_state;
 mod health;
 mod metrics;
 mod origins;
+mod proxies;
 mod request_id;
+mod sealed;
 mod tls;
+mod traces;

@@ -161,7 +161,7 @@ async fn half_of_the_words_change_and_the_preview_shows_them() {
     assert!(person.client.preview(3).await.unwrap() == preview);
     // Looking sends nothing.
     assert_eq!(person.traffic(), Traffic::default());
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
     server.stop().await.unwrap();
 }
 

@@ -57,7 +57,7 @@ async fn without_a_mechanism_everything_is_read_whatever_the_level() {
     assert_eq!(most, [("word7", ROWS), ("word9", ROWS)]);
     // Looking sends nothing.
     assert_eq!(person.traffic(), Traffic::default());
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
     server.stop().await.unwrap();
 }
 

@@ -9,7 +9,7 @@ use shared::protocol::message::{
     Acknowledged, ClientMessage, Hello, RefusalCode, ServerMessage, Split,
 };
 use shared::protocol::tensor::ActivationDtype;
-use tests::test_server::sessions_in;
+use tests::test_server::examples_in;
 use tests::{Options, RawClient, Received, TestServer};
 
 use crate::samples::{assert_serves, predict, server, server_with, serves_soon, train, upload};
@@ -119,7 +119,7 @@ async fn uploads_are_acknowledged_in_order() {
             ServerMessage::Acknowledged(expected)
         );
     }
-    assert_eq!(server.session_directories().unwrap(), 1);
+    assert_eq!(server.examples_on_disk().unwrap(), 1);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_batch_that_is_wrong_is_refused_and_nothing_of_it_kept() {
             (Some(sequence), expected, false)
         );
     }
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
     let sequence = client
         .send(&ClientMessage::Upload(good.clone()), &payload)
         .await
@@ -371,9 +371,9 @@ async fn a_client_that_is_gone_without_a_word_is_noticed() {
         client.message().await.unwrap(),
         ServerMessage::Acknowledged(_)
     ));
-    assert_eq!(server.session_directories().unwrap(), 1);
+    assert_eq!(server.examples_on_disk().unwrap(), 1);
     // The socket stays open, but nobody reads from it, so no ping is answered.
-    eventually(|| server.session_directories().unwrap() == 0).await;
+    eventually(|| server.examples_on_disk().unwrap() == 0).await;
     drop(client);
 }
 
@@ -446,10 +446,10 @@ async fn what_was_stored_is_gone_when_goodbye_is_answered() {
         .await
         .unwrap();
     client.message().await.unwrap();
-    assert_eq!(server.session_directories().unwrap(), 1);
+    assert_eq!(server.examples_on_disk().unwrap(), 1);
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
 }
 
 #[tokio::test]
@@ -474,7 +474,7 @@ async fn what_was_stored_is_gone_when_the_connection_is_lost() {
         .unwrap();
     client.message().await.unwrap();
     drop(client);
-    eventually(|| server.session_directories().unwrap() == 0).await;
+    eventually(|| server.examples_on_disk().unwrap() == 0).await;
 }
 
 #[tokio::test]
@@ -491,7 +491,7 @@ async fn a_stopping_daemon_tells_its_sessions_and_waits_for_them() {
     let addr = server.addr;
     // The clients read only after the daemon has ended: its close frames were sent before that.
     let data = server.stop().await.unwrap();
-    assert_eq!(sessions_in(data.path()).unwrap(), 0);
+    assert_eq!(examples_in(data.path()).unwrap(), 0);
     assert_eq!(stored.closed().await.unwrap(), Some(1012));
     // It had not begun: nothing was cut, another try is all that it takes.
     assert_eq!(silent.closed().await.unwrap(), Some(1013));

@@ -1,9 +1,9 @@
 //! A whole run over a real socket with the real trainer, on the small random model.
 
 use shared::protocol::message::{ClientMessage, DoneReason, RefusalCode, ServerMessage, TrainDone};
-use tests::{RawClient, Received, TestServer};
+use tests::{Options, RawClient, Received, TestServer};
 
-use crate::samples::{predict, server, train, upload};
+use crate::samples::{predict, server, server_with, train, upload};
 
 /// A client with 32 examples stored, 16 of each split.
 async fn collected(server: &TestServer) -> RawClient {
@@ -90,7 +90,7 @@ async fn a_run_reports_every_step_and_ends_with_an_adapter_that_predicts() {
         client.receive().await.unwrap(),
         Received::Closed(Some(1000))
     );
-    assert_eq!(server.session_directories().unwrap(), 0);
+    assert_eq!(server.examples_on_disk().unwrap(), 0);
 }
 
 #[tokio::test]
@@ -182,12 +182,17 @@ async fn a_daemon_stops_while_a_run_goes_on() {
     ));
     let data = server.stop().await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1012));
-    assert_eq!(tests::test_server::sessions_in(data.path()).unwrap(), 0);
+    // The next start goes on with them.
+    assert_eq!(tests::test_server::examples_in(data.path()).unwrap(), 1);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_holds_nobody_up() {
-    let server = server().await;
+    let server = server_with(Options {
+        sessions_max: 2,
+        ..Options::default()
+    })
+    .await;
     let mut hello = server.hello().await.unwrap();
     // A confusion matrix of 1,000 classes takes 4 MB: soon no buffer between the two takes another.
     hello.n_classes = 1000;
@@ -212,8 +217,11 @@ async fn a_client_that_does_not_read_is_dropped_and_holds_nobody_up() {
         milestone(&mut client).await,
         ServerMessage::TrainDone(_)
     ));
+    // Its session is over and another has room; its run needs nobody who reads.
+    let hello = server.hello().await.unwrap();
     for _ in 0..3000 {
-        if server.session_directories().unwrap() == 1 {
+        let next = RawClient::welcomed(server.addr, hello.clone()).await;
+        if next.is_ok() {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

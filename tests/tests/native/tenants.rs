@@ -9,7 +9,7 @@ use serde_json::Value;
 use server::auth::{Scope, Scopes};
 use server::state::UnixMillis;
 use server::token_command::create;
-use shared::protocol::message::{ClientMessage, ServerMessage};
+use shared::protocol::message::{ClientMessage, Hello, LabelPlace, ServerMessage};
 use tests::http::{self, Response};
 use tests::{RawClient, TestServer};
 
@@ -67,10 +67,23 @@ async fn eventually(
 
 /// A client of a tenant with 32 examples stored, 16 of each split.
 async fn collected(server: &TestServer, token: &str) -> RawClient {
-    let hello = server.hello_as(token).await.unwrap();
+    collected_with(server, token, LabelPlace::Server).await
+}
+
+/// As `collected`, with labels where they are.
+async fn collected_with(server: &TestServer, token: &str, labels: LabelPlace) -> RawClient {
+    let hello = Hello {
+        labels,
+        ..server.hello_as(token).await.unwrap()
+    };
     let mut client = RawClient::connect_as(server.addr, token).await.unwrap();
     client.hello(hello).await.unwrap();
-    let (upload, payload) = upload(0, 32, 5);
+    let (mut upload, payload) = upload(0, 32, 5);
+    if labels == LabelPlace::Client {
+        for example in &mut upload.examples {
+            example.label = None;
+        }
+    }
     client
         .send(&ClientMessage::Upload(upload), &payload)
         .await

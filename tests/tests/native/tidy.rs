@@ -39,6 +39,13 @@ fn is_tests(path: &Path) -> bool {
     stem.is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
 }
 
+/// Whether code holds a word that is not the end of a longer one.
+fn names(code: &str, word: &str) -> bool {
+    let continues = |before: char| before.is_alphanumeric() || before == '_';
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(continues))
+}
+
 fn assert_named_only_in(rooms: &[&str], word: &str, allowed: &[&str]) {
     for (path, source) in rooms.iter().flat_map(|room| sources(room)) {
         let relative = path.strip_prefix(repository()).unwrap();
@@ -46,7 +53,7 @@ fn assert_named_only_in(rooms: &[&str], word: &str, allowed: &[&str]) {
             .iter()
             .any(|allowed| relative.starts_with(Path::new(allowed)));
         assert!(
-            is_allowed || is_tests(&path) || !code(&source).contains(word),
+            is_allowed || is_tests(&path) || !names(&code(&source), word),
             "{} names {word}",
             relative.display()
         );

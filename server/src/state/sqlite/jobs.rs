@@ -6,7 +6,8 @@ use super::adapters;
 use crate::state::StateError;
 use crate::state::events::{EventRecord, FailureClass, JobEvent};
 use crate::state::records::{
-    ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, Removed, TenantId, UnixMillis,
+    ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, OpenJob, Removed, RunSeed, TenantId,
+    UnixMillis,
 };
 use crate::state::transition::JobState;
 
@@ -18,8 +19,8 @@ pub(super) fn create(
     let agreed = serde_json::to_string(&job.agreed).map_err(StateError::Json)?;
     transaction.execute(
         "INSERT INTO jobs (id, tenant, state, created, agreed, examples_train,
-             examples_validation, example_bytes)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             examples_validation, example_bytes, seed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             job.key.0,
             job.tenant.0,
@@ -29,13 +30,17 @@ pub(super) fn create(
             job.examples.train,
             job.examples.validation,
             signed(job.examples.bytes),
+            job.seed.0,
         ],
     )?;
     insert_event(transaction, job.key, 1, &JobEvent::Queued, now)
 }
 
 const SELECT: &str = "SELECT id, state, created, started, ended, agreed, examples_train,
-    examples_validation, example_bytes, failure FROM jobs";
+    examples_validation, example_bytes, failure, tenant, seed FROM jobs";
+
+/// The states of a job that has not ended, as SQL.
+const OPEN: &str = "state IN ('queued', 'running', 'paused')";
 
 pub(super) fn one(
     connection: &Connection,
@@ -68,24 +73,34 @@ pub(super) fn list(
         .collect()
 }
 
-pub(super) fn count(
-    connection: &Connection,
-    tenant: TenantId,
-    state: JobState,
-) -> Result<u32, StateError> {
+pub(super) fn count_open(connection: &Connection, tenant: TenantId) -> Result<u32, StateError> {
     Ok(connection.query_row(
-        "SELECT count(*) FROM jobs WHERE tenant = ?1 AND state = ?2",
-        params![tenant.0, state.name()],
+        &format!("SELECT count(*) FROM jobs WHERE tenant = ?1 AND {OPEN}"),
+        [tenant.0],
         |row| row.get(0),
     )?)
 }
 
-pub(super) fn open(connection: &Connection) -> Result<Vec<JobKey>, StateError> {
-    let keys = connection
-        .prepare("SELECT id FROM jobs WHERE state IN ('queued', 'running', 'paused')")?
-        .query_map([], |row| Ok(JobKey(row.get(0)?)))?
-        .collect::<Result<_, _>>()?;
-    Ok(keys)
+pub(super) fn open(connection: &Connection) -> Result<Vec<OpenJob>, StateError> {
+    connection
+        .prepare(&format!("{SELECT} WHERE {OPEN} ORDER BY created, id"))?
+        .query_and_then([], |row| {
+            Ok(OpenJob {
+                tenant: TenantId(row.get(10)?),
+                seed: row.get::<_, Option<_>>(11)?.map(RunSeed),
+                record: record(row)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn state(connection: &Connection, key: JobKey) -> Result<Option<JobState>, StateError> {
+    let name: Option<String> = connection
+        .query_row("SELECT state FROM jobs WHERE id = ?1", [key.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    name.map(|name| read_state(&name)).transpose()
 }
 
 pub(super) fn append(
@@ -94,13 +109,7 @@ pub(super) fn append(
     events: &[JobEvent],
     now: UnixMillis,
 ) -> Result<JobState, StateError> {
-    let name: String = transaction
-        .query_row("SELECT state FROM jobs WHERE id = ?1", [key.0], |row| {
-            row.get(0)
-        })
-        .optional()?
-        .ok_or(StateError::UnknownJob)?;
-    let mut state = read_state(&name)?;
+    let mut state = self::state(transaction, key)?.ok_or(StateError::UnknownJob)?;
     let mut cursor: i64 = transaction.query_row(
         "SELECT coalesce(max(cursor), 0) FROM events WHERE job = ?1",
         [key.0],

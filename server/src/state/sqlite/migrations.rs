@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::state::StateError;
 
 /// Step n brings a file of schema n to schema n + 1; `user_version` says where a file is.
-const STEPS: [&str; 2] = [FIRST, ADAPTERS];
+const STEPS: [&str; 3] = [FIRST, SEEDS, ADAPTERS];
 
 /// The schema that this version writes.
 pub(super) const SCHEMA: u32 = STEPS.len() as u32;
@@ -67,6 +67,11 @@ CREATE INDEX adapters_of_tenant ON adapters (tenant, created, id);
 CREATE INDEX adapters_of_job ON adapters (job);
 ";
 
+/// What fixes a run's randomness: a job that is taken up again is the same run.
+const SEEDS: &str = "
+ALTER TABLE jobs ADD COLUMN seed BLOB;
+";
+
 /// Adapters that say what they fit. No release has written a row into the table that goes.
 const ADAPTERS: &str = "
 DROP TABLE adapters;
@@ -89,6 +94,23 @@ CREATE INDEX adapters_of_job ON adapters (job);
 CREATE UNIQUE INDEX default_adapters ON adapters (tenant, model, cut) WHERE is_default = 1;
 ";
 
+/// The schema of a file.
+///
+/// # Errors
+///
+/// `NewerSchema` and `ForeignSchema` for one that this version does not know.
+pub(super) fn known_schema(connection: &Connection) -> Result<u32, StateError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let actual = u32::try_from(found).map_err(|_| StateError::ForeignSchema { actual: found })?;
+    if actual > SCHEMA {
+        return Err(StateError::NewerSchema {
+            expected: SCHEMA,
+            actual,
+        });
+    }
+    Ok(actual)
+}
+
 /// Brings a file to the schema of this version: all steps or none.
 ///
 /// # Errors
@@ -97,14 +119,7 @@ CREATE UNIQUE INDEX default_adapters ON adapters (tenant, model, cut) WHERE is_d
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StateError> {
     // Immediate: two processes that open a new file do not both begin.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let actual = u32::try_from(found).map_err(|_| StateError::ForeignSchema { actual: found })?;
-    if actual > SCHEMA {
-        return Err(StateError::NewerSchema {
-            expected: SCHEMA,
-            actual,
-        });
-    }
+    let actual = known_schema(&transaction)?;
     for step in &STEPS[actual as usize..] {
         transaction.execute_batch(step)?;
     }

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::SqliteState;
 use crate::state::{
-    AdapterFit, Agreed, ExampleCounts, JobKey, NewJob, StateStore, TenantId, TenantName, path_in,
+    AdapterFit, Agreed, ExampleCounts, JobKey, NewJob, RunSeed, StateStore, TenantId, TenantName,
+    path_in,
 };
 
 /// The tenant of [`opened`]: the first.
@@ -59,11 +60,13 @@ pub(crate) fn new_job(number: u8) -> NewJob {
             },
             labels: LabelPlace::Client,
             bottom: BottomTraining::Frozen,
+            bottom_sha256: "00".repeat(32),
         },
         examples: ExampleCounts {
             train: 8,
             validation: 2,
             bytes: 640,
         },
+        seed: RunSeed([number; 32]),
     }
 }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod earlier;
+
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -9,7 +11,7 @@ use super::migrations::SCHEMA;
 use super::test_support::{LOCAL, fit, new_job, opened};
 use super::*;
 use crate::auth::{Scope, Scopes};
-use crate::state::{FailureClass, path_in};
+use crate::state::{FailureClass, RunSeed, path_in};
 
 const NOW: UnixMillis = UnixMillis(1000);
 
@@ -99,8 +101,9 @@ fn a_file_that_is_no_database_is_an_error() {
     std::fs::write(&path, [7; 4096]).unwrap();
     assert!(matches!(
         SqliteState::open(&path),
-        Err(StateError::Database(_))
+        Err(StateError::Damaged { .. })
     ));
+    assert_eq!(std::fs::read(&path).unwrap(), [7; 4096]);
 }
 
 #[test]
@@ -208,7 +211,6 @@ fn a_tenant_sees_its_own_only() {
     assert_eq!(state.jobs(other, None, 9).unwrap(), []);
     assert_eq!(state.events(other, key, 0, 9, 9).unwrap(), None);
     assert_eq!(state.adapters(other, None, 9).unwrap(), []);
-    assert_eq!(state.count_jobs(other, JobState::Failed).unwrap(), 0);
     assert_eq!(state.delete_job(other, key).unwrap(), None);
     let foreign = AdapterRecord {
         key: AdapterKey([2; 16]),
@@ -219,7 +221,6 @@ fn a_tenant_sees_its_own_only() {
         state.add_adapter(&foreign),
         Err(StateError::UnknownJob)
     ));
-    assert_eq!(state.count_jobs(LOCAL, JobState::Failed).unwrap(), 1);
     let removed = Removed {
         events: 2,
         adapters: vec![AdapterKey([1; 16])],
@@ -236,7 +237,85 @@ fn a_job_that_goes_on_is_not_deleted() {
     let refused = state.delete_job(LOCAL, JobKey([1; 16]));
     let queued = JobState::Queued;
     assert!(matches!(refused, Err(StateError::NotEnded { state }) if state == queued));
-    assert_eq!(state.open_jobs().unwrap(), [JobKey([1; 16])]);
+    let open = state.open_jobs().unwrap();
+    let keys: Vec<_> = open.iter().map(|open| open.record.key).collect();
+    assert_eq!(keys, [JobKey([1; 16])]);
+    assert_eq!(
+        (open[0].tenant, open[0].seed),
+        (LOCAL, Some(RunSeed([1; 32])))
+    );
+}
+
+#[test]
+fn jobs_count_until_they_have_ended() {
+    let (_directory, state) = opened();
+    let other = state.tenant(&"other".parse().unwrap()).unwrap();
+    let key = JobKey([1; 16]);
+    state.create_job(&new_job(1), NOW).unwrap();
+    state.create_job(&new_job(2), NOW).unwrap();
+    let started = JobEvent::Started { steps_total: 3 };
+    state
+        .append(key, &[started, JobEvent::Paused], NOW)
+        .unwrap();
+    assert_eq!(state.count_open_jobs(LOCAL).unwrap(), 2);
+    assert_eq!(state.count_open_jobs(other).unwrap(), 0);
+    assert_eq!(state.job_state(key).unwrap(), Some(JobState::Paused));
+    state
+        .append(key, &[JobEvent::Continued, done()], NOW)
+        .unwrap();
+    assert_eq!(state.count_open_jobs(LOCAL).unwrap(), 1);
+    assert_eq!(state.open_jobs().unwrap().len(), 1);
+    assert_eq!(state.job_state(key).unwrap(), Some(JobState::Done));
+    assert_eq!(state.job_state(JobKey([9; 16])).unwrap(), None);
+}
+
+/// What a daemon stopped, or what killed it, goes on: where it was, with steps that were taken
+/// before.
+#[test]
+fn a_job_goes_back_into_the_queue_and_on() {
+    let (_directory, state) = opened();
+    let key = JobKey([1; 16]);
+    state.create_job(&new_job(1), NOW).unwrap();
+    let (step, steps_total) = (2, 3);
+    let resumed = || JobEvent::Resumed { step, steps_total };
+    let started = JobEvent::Started { steps_total };
+    let stopped = state.append(key, &[started, JobEvent::Queued], NOW);
+    assert_eq!(stopped.unwrap(), JobState::Queued);
+    assert_eq!(
+        state.append(key, &[resumed()], NOW).unwrap(),
+        JobState::Running
+    );
+    // It was killed: nothing was said in between.
+    assert_eq!(
+        state.append(key, &[resumed()], NOW).unwrap(),
+        JobState::Running
+    );
+    let held = state.append(key, &[JobEvent::Paused, resumed(), JobEvent::Paused], NOW);
+    assert_eq!(held.unwrap(), JobState::Paused);
+    let (events, _) = state.events(LOCAL, key, 3, 1, 99).unwrap().unwrap();
+    assert_eq!(events[0].kind, "resumed");
+    assert_eq!(
+        events[0].data,
+        serde_json::json!({ "step": 2, "steps_total": 3 })
+    );
+}
+
+/// A file of the first version, with a job that was open when its daemon ended.
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date() {
+    let (directory, state) = opened();
+    state.create_job(&new_job(1), NOW).unwrap();
+    {
+        let connection = state.connection();
+        let back = "ALTER TABLE jobs DROP COLUMN seed; PRAGMA user_version = 1;";
+        connection.execute_batch(back).unwrap();
+    }
+    drop(state);
+    let state = SqliteState::open(&path_in(directory.path())).unwrap();
+    let open = state.open_jobs().unwrap();
+    assert_eq!(open[0].record.key, JobKey([1; 16]));
+    assert_eq!(open[0].seed, None);
+    state.create_job(&new_job(2), NOW).unwrap();
 }
 
 #[test]

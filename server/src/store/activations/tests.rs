@@ -1,3 +1,5 @@
+mod sealed;
+
 use shared::protocol::tensor::ActivationDtype;
 
 use super::*;
@@ -150,6 +152,34 @@ fn is_deleted_on_drop() {
     assert!(!path.exists());
 }
 
+/// Breaks when a store that was moved is deleted with its session, or its old place is.
+#[test]
+fn a_store_that_is_kept_moves_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| root.path().join(name));
+    let temporary = tempfile::tempdir_in(root.path()).unwrap();
+    let before = temporary.path().to_owned();
+    let store = ActivationStore::create(temporary, 2).unwrap();
+    let one = |id| [header(id, Split::Train, 0, 1)];
+    let tensor = tensor(ActivationDtype::F32, 1);
+    let append = |id, values: &[f32]| {
+        let payload = f32_bytes(values);
+        store.append(&one(id), tensor, &payload).unwrap();
+    };
+    append(1, &[1.0, 2.0]);
+    store.keep(&first).unwrap();
+    append(2, &[3.0, 4.0]);
+    store.keep(&second).unwrap();
+    assert!(!before.exists() && !first.exists());
+    // Somebody else's by now.
+    fs::create_dir(&before).unwrap();
+    drop(store);
+    assert!(before.exists());
+    let store = ActivationStore::open(&second).unwrap();
+    let batch = store.read(&[0, 1]).unwrap();
+    assert_eq!(batch.activations.values, [1.0, 2.0, 3.0, 4.0]);
+}
+
 #[test]
 fn its_debug_form_holds_no_label() {
     let store = store();
@@ -167,7 +197,9 @@ fn its_debug_form_holds_no_label() {
 
 /// Three appends to a kept store: two examples of f32, one without activations, one of f16.
 fn kept(directory: &Path) -> ActivationStore {
-    let store = ActivationStore::create_kept(directory, 2).unwrap();
+    let beside = tempfile::tempdir_in(directory.parent().unwrap()).unwrap();
+    let store = ActivationStore::create(beside, 2).unwrap();
+    store.keep(directory).unwrap();
     let first = [
         header(9, Split::Train, 1, 1),
         header(4, Split::Validation, 0, 2),
@@ -235,8 +267,10 @@ fn a_kept_store_stays_and_is_opened_again() {
     let store = ActivationStore::open(&directory).unwrap();
     assert_kept(&store, 4);
     assert_third(&store);
-    let again = ActivationStore::create_kept(&directory, 2);
-    assert!(matches!(again, Err(StoreError::Io { .. })), "{again:?}");
+    // Two stores do not share a place.
+    let other = self::store();
+    assert!(other.keep(&directory).is_err());
+    assert_kept(&store, 4);
     // Activations: 6 * 4 + 2 * 2 bytes. Index: a header of 24 bytes, three records of
     // 4 + 16 + 8 bytes, four examples of 12.
     assert_eq!(store.remove().unwrap(), 28 + 24 + 3 * 28 + 4 * 12);

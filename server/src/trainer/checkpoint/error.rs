@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::store::durable;
+use crate::store::sealing::SealError;
 use crate::trainer::TrainerError;
 
 /// A checkpoint cannot be taken, written, read, or gone on from.
@@ -20,6 +21,10 @@ pub enum CheckpointError {
         /// The file system's reason.
         source: io::Error,
     },
+    /// It is sealed with another key than is set, or for another run, or bytes of it are not those
+    /// that were sealed.
+    #[error("the checkpoint cannot be opened: {0}")]
+    Sealed(#[from] SealError),
     /// The bytes are not those that were written.
     #[error("the checkpoint is damaged, or is none: its sha256 is not the one it states")]
     Damaged,

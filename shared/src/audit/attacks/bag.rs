@@ -1,39 +1,36 @@
-//! BAG: which tokens a text holds, from its pooled rows.
+//! BAG: which tokens a text holds, each told by the row that says it best.
 
 use burn::tensor::{Device, Tensor};
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::audit::learned::features::Features;
-use crate::audit::learned::loss::binary_cross_entropy;
+use crate::audit::learned::batch::grouped;
+use crate::audit::learned::features::mean_row;
+use crate::audit::learned::loss::{binary_cross_entropy, text_scores};
 use crate::audit::learned::public::{PublicRelease, held, release_flops_of_a_row, tokens_behind};
 use crate::audit::learned::readout::{Hidden, Readout};
 use crate::audit::learned::training::{Budget, Chunk, Descent, LEARNING_RATE};
 use crate::audit::learned::vocabulary::PublicVocabulary;
-use crate::audit::learned::{generator, read};
+use crate::audit::learned::{generator, matrix, read};
 use crate::audit::{Attack, Attacker, AuditError, Guesses, Pending, Released};
 
-/// A multi-label classifier on the pooled rows of a text.
+/// A multi-label classifier on the rows of a text, whichever words they stand for.
 ///
-/// `scores = LN(m S + relu([m, f, u, l] W + b) M + ..) E^T + c`, m the mean row, f the first, u and
-/// l the largest and the smallest number of each column, trained
-/// with binary cross-entropy over the tokens of public texts that the attacker released itself.
-/// The n best scores are guessed, n the number of tokens, estimated from the number of rows.
+/// `logits of row r = LN(x_r S + relu([x_r, m] W + b) M + ..) E^T + c`, m the mean row of the text;
+/// a text's score of a token is `ln mean over r of exp(logit)`. Trained with binary cross-entropy
+/// over the tokens of public texts that the attacker released itself. The n best scores are
+/// guessed, n the number of tokens, estimated from the number of rows.
 ///
-/// Source: method.md, section 4, BAG. A token is guessed once: how often it occurs is not learnt.
+/// Source: method.md, section 4, BAG. Deviation: rows are pooled after the readout and not before.
+/// A pooled row blurs what a single one says, and names fewer than half of the tokens of texts that
+/// nothing protects. A token is guessed once: how often it occurs is not learnt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BagOfTokens;
-
-/// Vectors that a text is pooled to.
-const POOLINGS: usize = 4;
 
 /// Width of the hidden layer.
 const D_HIDDEN: usize = 1024;
 
-/// Texts of a step.
-const BATCH: usize = 64;
-
-/// Passes over each chunk at most. A pooled text is small, so one release is learnt from often;
-/// by ten passes the tokens of single texts begin to be memorised.
+/// Passes at most, each under new draws.
 const EPOCHS_MAX: usize = 10;
 
 impl Attack for BagOfTokens {
@@ -56,13 +53,18 @@ impl Attack for BagOfTokens {
             let vocabulary = PublicVocabulary::of(attacker.public)?;
             let table = vocabulary.table(attacker.bottom);
             let mut network = Network::over(vocabulary, table, D_HIDDEN, &mut rng);
-            let last = network.learn_all(attacker, &mut rng).await?;
-            let scores = network.scores(&pooled(observed))?;
-            let rows = observed.activations.seq_lengths().iter();
-            let counts = rows.map(|rows| tokens_behind(attacker, last.as_ref(), (*rows).into()));
-            let best = scores.iter().zip(counts);
-            let best = best.map(|(scores, count)| network.vocabulary.best(scores, count));
-            Ok(Guesses::Bags(best.collect()))
+            let budget = network.budget(attacker);
+            let mut last = None;
+            for chunk in budget.chunks(attacker.public.len(), &mut rng) {
+                let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
+                network.learn(&drawn, &chunk, &mut rng, attacker.progress)?;
+                last = Some(drawn);
+            }
+            let guesses = observed.examples().map(|rows| {
+                let count = tokens_behind(attacker, last.as_ref(), rows.len() / network.d_model);
+                Ok(network.vocabulary.best(&network.scores(rows)?, count))
+            });
+            Ok(Guesses::Bags(guesses.collect::<Result<_, AuditError>>()?))
         })
     }
 }
@@ -87,7 +89,7 @@ impl Network {
         let device = table.device();
         let prior = vocabulary.log_odds(&device);
         let readout = Readout::new(table);
-        let mut matrices = Hidden::init(POOLINGS * d_model, d_hidden, rng, &device);
+        let mut matrices = Hidden::init(2 * d_model, d_hidden, rng, &device);
         matrices.extend(readout.init(d_hidden, prior));
         Self {
             vocabulary,
@@ -99,88 +101,85 @@ impl Network {
         }
     }
 
-    /// Releases the public texts once and learns from their pooled rows in many passes; gives one
-    /// chunk of the release.
-    async fn learn_all(
-        &mut self,
-        attacker: &Attacker<'_>,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Option<PublicRelease>, AuditError> {
+    /// As if a released row stood for one token: fewer rows take less.
+    fn budget(&self, attacker: &Attacker<'_>) -> Budget {
         let rows: usize = attacker.public.iter().map(|text| text.len()).sum();
-        let of_release = rows as f64 * release_flops_of_a_row(attacker);
-        let release = Budget::within(attacker.public.len(), of_release, 1);
-        let mut all = Vec::new();
-        let mut sets = Vec::new();
-        let mut last = None;
-        for chunk in release.chunks(attacker.public.len(), rng) {
-            let drawn = PublicRelease::draw(attacker, &chunk.texts, chunk.seed).await?;
-            let features = pooled(drawn.released());
-            all.extend(features.rows().map(<[f32]>::to_vec));
-            sets.extend(
-                drawn
-                    .examples()
-                    .map(|(text, _)| held(text, &self.vocabulary)),
-            );
-            last = Some(drawn);
-        }
-        let all = Features::of_rows(&all);
-        let hidden = 2 * 3 * POOLINGS * self.d_model * D_HIDDEN;
-        let of_a_pass = sets.len() as f64 * (self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64);
-        let budget = Budget::within(sets.len(), of_a_pass, EPOCHS_MAX);
-        for chunk in budget.chunks(sets.len(), rng) {
-            self.learn(&all, &sets, &chunk, attacker.progress)?;
-        }
-        Ok(last)
+        let hidden = 2 * 3 * 2 * self.d_model * D_HIDDEN;
+        let own = self.readout.flops_of_a_row(D_HIDDEN) + hidden as f64;
+        let of_a_pass = rows as f64 * (own + release_flops_of_a_row(attacker));
+        Budget::within(attacker.public.len(), of_a_pass, EPOCHS_MAX)
     }
 
-    /// One pass over the texts of a chunk, in its order.
+    /// One pass over some released texts, in batches of like length and random order.
     fn learn(
         &mut self,
-        pooled: &Features,
-        sets: &[Vec<u32>],
+        drawn: &PublicRelease,
         chunk: &Chunk,
+        rng: &mut ChaCha8Rng,
         progress: &dyn Fn(f64),
     ) -> Result<(), AuditError> {
-        for (at, batch) in chunk.texts.chunks(BATCH).enumerate() {
-            let x = pooled.select(batch).tensor(&self.device);
-            let own: Vec<Vec<u32>> = batch.iter().map(|at| sets[*at].clone()).collect();
-            let done = chunk.done((at * BATCH) as f64 / chunk.texts.len() as f64);
+        let (texts, rows): (Vec<_>, Vec<_>) = drawn.examples().unzip();
+        let of_text = rows.iter().map(|rows| rows.len() / self.d_model);
+        let of_text: Vec<usize> = of_text.collect();
+        let mut batches = grouped(&of_text);
+        batches.shuffle(rng);
+        let mut seen = 0;
+        for batch in batches {
+            let done = chunk.done(seen as f64 / rows.len() as f64);
+            seen += batch.len();
+            progress(done);
+            let sets = batch.iter().map(|at| held(texts[*at], &self.vocabulary));
+            let sets: Vec<Vec<u32>> = sets.collect();
+            let lengths: Vec<usize> = batch.iter().map(|at| of_text[*at]).collect();
+            let own: Vec<&[f32]> = batch.iter().map(|at| rows[*at]).collect();
+            let [x, with_mean] = self.inputs(&own);
             let readout = &self.readout;
             self.descent.step(&mut self.matrices, done, |leaves| {
-                binary_cross_entropy(logits(readout, leaves, x), &own)
+                binary_cross_entropy(logits(readout, leaves, x, with_mean), &lengths, &sets)
             })?;
-            progress(done);
         }
         Ok(())
     }
 
-    /// A score of each public token, one list a text.
-    fn scores(&self, pooled: &Features) -> Result<Vec<Vec<f32>>, AuditError> {
-        let indices: Vec<usize> = (0..pooled.len()).collect();
-        let mut scores = Vec::with_capacity(indices.len());
-        for batch in indices.chunks(BATCH) {
-            let x = pooled.select(batch).tensor(&self.device);
-            let values = read(logits(&self.readout, &self.matrices, x))?;
-            let rows = values.chunks_exact(self.vocabulary.len());
-            scores.extend(rows.map(<[f32]>::to_vec));
+    /// A score of each public token for the rows of one text.
+    fn scores(&self, rows: &[f32]) -> Result<Vec<f32>, AuditError> {
+        let [x, with_mean] = self.inputs(&[rows]);
+        let values = read(logits(&self.readout, &self.matrices, x, with_mean))?;
+        Ok(text_scores(&values, self.vocabulary.len()))
+    }
+
+    /// The rows of some texts, `[rows, d_model]`, and each beside the mean of its text,
+    /// `[rows, 2 d_model]`.
+    fn inputs(&self, texts: &[&[f32]]) -> [Tensor<2>; 2] {
+        let width = self.d_model;
+        let (mut rows, mut with_mean) = (Vec::new(), Vec::new());
+        for text in texts {
+            let mean = mean_row(text, width);
+            for row in text.chunks_exact(width) {
+                rows.extend_from_slice(row);
+                with_mean.extend_from_slice(row);
+                with_mean.extend_from_slice(&mean);
+            }
         }
-        Ok(scores)
+        let count = rows.len() / width;
+        [
+            matrix(rows, [count, width], &self.device),
+            matrix(with_mean, [count, 2 * width], &self.device),
+        ]
     }
 }
 
-/// Mean row, first row, largest and smallest numbers.
-fn pooled(released: &Released) -> Features {
-    Features::pooled(released).beside(&Features::extremes(released))
-}
-
-/// `[texts, vocabulary]`; x is `[texts, POOLINGS d_model]`, the mean row first.
-fn logits(readout: &Readout, matrices: &[Tensor<2>], x: Tensor<2>) -> Tensor<2> {
+/// `[rows, vocabulary]`
+fn logits(
+    readout: &Readout,
+    matrices: &[Tensor<2>],
+    x: Tensor<2>,
+    with_mean: Tensor<2>,
+) -> Tensor<2> {
     const REASON: &str = "a network keeps the matrices it was built with";
-    let [_, width] = x.dims();
     let (hidden, rest) = matrices.split_first_chunk().expect(REASON);
-    let mean = x.clone().narrow(1, 0, width / POOLINGS);
-    let inner = Hidden::forward(hidden, x);
-    readout.logits(rest.first_chunk().expect(REASON), mean, inner)
+    let inner = Hidden::forward(hidden, with_mean);
+    readout.logits(rest.first_chunk().expect(REASON), x, inner)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::adapter::{Adapter, LoraConfig, ParameterName, Target};
 use crate::audit::learned::batch::{Batch, Selection, grouped};
-use crate::audit::learned::loss::{Loss, binary_cross_entropy, cross_entropy};
+use crate::audit::learned::loss::{Loss, binary_cross_entropy, cross_entropy, text_scores};
 use crate::audit::learned::public::{
     PublicRelease, block_weights, held, ordinary_positions, release_flops_of_a_row, tokens_behind,
 };
@@ -23,8 +23,8 @@ use crate::text::TokenIds;
 /// `h` = the released rows, run through the blocks behind the cut with LoRA beside every
 /// projection; `argmax over public v of LN(x S + h M + b) E_v + c_v` at each position (see
 /// [`Readout`]). Trained with AdamW and cross-entropy on public text that the attacker released
-/// itself. Where the mechanism does not keep positions, x and h are averaged over the text and the
-/// loss is multi-label over the tokens of the text.
+/// itself. Where the mechanism does not keep positions, a text's score of a token is `ln mean over
+/// rows of exp(logit)` and the loss is multi-label over the tokens of the text.
 ///
 /// Source: method.md, section 4, MASK; here for every mechanism, not for `token` alone.
 #[derive(Debug, Clone, Copy)]
@@ -96,21 +96,27 @@ enum Reading {
 /// What it should have said.
 enum Answer {
     Classes(Vec<u32>),
-    Sets(Vec<Vec<u32>>),
+    /// Of each text: rows, and the tokens that it holds.
+    Sets(Vec<usize>, Vec<Vec<u32>>),
 }
 
 impl Answer {
     fn loss(&self, logits: Tensor<2>) -> Result<Loss, AuditError> {
         match self {
             Self::Classes(classes) => cross_entropy(logits, classes),
-            Self::Sets(sets) => binary_cross_entropy(logits, sets),
+            Self::Sets(lengths, sets) => binary_cross_entropy(logits, lengths, sets),
         }
     }
 }
 
 impl Reading {
     /// The rows to read of some texts, and the right answers.
-    fn of(self, texts: &[&TokenIds], vocabulary: &PublicVocabulary) -> (Selection, Answer) {
+    fn of(
+        self,
+        texts: &[&TokenIds],
+        batch: &Batch,
+        vocabulary: &PublicVocabulary,
+    ) -> (Selection, Answer) {
         match self {
             Self::Positions => {
                 let (mut rows, mut classes) = (Vec::new(), Vec::new());
@@ -120,11 +126,12 @@ impl Reading {
                         classes.push(class);
                     }
                 }
-                (Selection::Rows(rows), Answer::Classes(classes))
+                (rows, Answer::Classes(classes))
             }
             Self::Bag => {
+                let lengths = batch.sequences().seq_lengths().to_vec();
                 let sets = texts.iter().map(|text| held(text, vocabulary));
-                (Selection::Means, Answer::Sets(sets.collect()))
+                (batch.all_rows(), Answer::Sets(lengths, sets.collect()))
             }
         }
     }
@@ -208,11 +215,11 @@ impl<'a> Infiller<'a> {
             let texts: Vec<&TokenIds> = batch.iter().map(|at| texts[*at]).collect();
             let rows: Vec<&[f32]> = batch.iter().map(|at| rows[*at]).collect();
             check_rows(self.reading, &texts, &self.lengths(&rows))?;
-            let (selection, target) = self.reading.of(&texts, &self.vocabulary);
-            if selection == Selection::Rows(Vec::new()) {
+            let batch = Batch::new(&rows, self.d_model, &self.device);
+            let (selection, target) = self.reading.of(&texts, &batch, &self.vocabulary);
+            if selection.is_empty() {
                 continue; // texts of special tokens only
             }
-            let batch = Batch::new(&rows, self.d_model, &self.device);
             let (top, adapter, readout) = (self.top, &self.adapter, &self.readout);
             self.descent.step(&mut self.matrices, done, |leaves| {
                 target.loss(logits(top, adapter, readout, leaves, &batch, &selection))
@@ -248,17 +255,20 @@ impl<'a> Infiller<'a> {
         for group in grouped(&self.lengths(examples)) {
             let rows: Vec<&[f32]> = group.iter().map(|at| examples[*at]).collect();
             let batch = Batch::new(&rows, self.d_model, &self.device);
-            let scores = self.scores(&batch, &Selection::Means)?;
-            let scores = scores.chunks_exact(self.vocabulary.len());
-            for (at, scores) in group.into_iter().zip(scores) {
-                let count = count(examples[at].len() / self.d_model);
-                guesses[at] = self.vocabulary.best(scores, count);
+            let scores = self.scores(&batch, &batch.all_rows())?;
+            let mut rest = scores.as_slice();
+            for at in group {
+                let count_of_rows = examples[at].len() / self.d_model;
+                let (own, others) = rest.split_at(count_of_rows * self.vocabulary.len());
+                let scores = text_scores(own, self.vocabulary.len());
+                guesses[at] = self.vocabulary.best(&scores, count(count_of_rows));
+                rest = others;
             }
         }
         Ok(guesses)
     }
 
-    fn scores(&self, batch: &Batch, selection: &Selection) -> Result<Vec<f32>, AuditError> {
+    fn scores(&self, batch: &Batch, selection: &[(usize, usize)]) -> Result<Vec<f32>, AuditError> {
         let (adapter, readout) = (&self.adapter, &self.readout);
         let logits = logits(self.top, adapter, readout, &self.matrices, batch, selection);
         Ok(read(logits)?)
@@ -305,7 +315,7 @@ fn logits(
     readout: &Readout,
     matrices: &[Tensor<2>],
     batch: &Batch,
-    selection: &Selection,
+    selection: &[(usize, usize)],
 ) -> Tensor<2> {
     let (own, factors) = matrices
         .split_first_chunk::<MATRICES>()

@@ -2,7 +2,6 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::matrix;
 use crate::model::Sequences;
 
 /// Padded rows of a step: about 10 texts of 25 tokens, so 800 steps a pass over 8,000 texts. Larger
@@ -15,14 +14,8 @@ pub(crate) struct Batch {
     sequences: Sequences,
 }
 
-/// What is read out of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// These rows of these examples.
-    Rows(Vec<(usize, usize)>),
-    /// The mean row of each example.
-    Means,
-}
+/// Rows that are read out of a batch: example, and row in it.
+pub(crate) type Selection = Vec<(usize, usize)>;
 
 impl Batch {
     /// Puts some texts together; each is `[rows of the text, d_model]`, row-major.
@@ -49,7 +42,7 @@ impl Batch {
     pub(crate) fn all_rows(&self) -> Selection {
         let lengths = self.sequences.seq_lengths().iter().enumerate();
         let rows = lengths.flat_map(|(example, length)| (0..*length).map(move |at| (example, at)));
-        Selection::Rows(rows.collect())
+        rows.collect()
     }
 
     /// The selected rows of a tensor that lies as the batch does.
@@ -57,30 +50,17 @@ impl Batch {
     /// # Shapes
     ///
     /// - output: `[selected, d_model]`
-    pub(crate) fn pick(&self, rows: Tensor<3>, selection: &Selection) -> Tensor<2> {
+    pub(crate) fn pick(&self, rows: Tensor<3>, selection: &[(usize, usize)]) -> Tensor<2> {
         let [outer, inner, d_model] = rows.dims();
         let device = rows.device().without_autodiff();
         let count = outer * inner;
         let flat = rows.reshape([count, d_model]);
-        match selection {
-            Selection::Rows(places) => {
-                let places = places
-                    .iter()
-                    .map(|(example, row)| self.sequences.row(*example, *row));
-                let places: Vec<i32> = places.filter_map(|at| i32::try_from(at).ok()).collect();
-                let places = TensorData::new(places.clone(), [places.len()]);
-                flat.select(0, Tensor::<1, Int>::from_data(places, &device))
-            }
-            Selection::Means => {
-                let batch = self.sequences.len();
-                let mut shares = vec![0.0; batch * count];
-                for (example, length) in self.sequences.seq_lengths().iter().enumerate() {
-                    let start = example * count + self.sequences.row(example, 0);
-                    shares[start..start + length].fill(1.0 / *length as f32);
-                }
-                matrix(shares, [batch, count], &device).matmul(flat)
-            }
-        }
+        let places = selection
+            .iter()
+            .map(|(example, row)| self.sequences.row(*example, *row));
+        let places: Vec<i32> = places.filter_map(|at| i32::try_from(at).ok()).collect();
+        let places = TensorData::new(places.clone(), [places.len()]);
+        flat.select(0, Tensor::<1, Int>::from_data(places, &device))
     }
 }
 
@@ -115,17 +95,9 @@ mod tests {
     #[test]
     fn rows_are_picked_by_example_and_place() {
         let batch = batch();
-        let picked = batch.pick(batch.x().clone(), &Selection::Rows(vec![(1, 0), (0, 1)]));
+        let picked = batch.pick(batch.x().clone(), &[(1, 0), (0, 1)]);
         assert_eq!(read(picked).unwrap(), [9.0, 8.0, 3.0, 6.0]);
-        let all = Selection::Rows(vec![(0, 0), (0, 1), (1, 0)]);
-        assert_eq!(batch.all_rows(), all);
-    }
-
-    #[test]
-    fn padding_is_not_in_the_mean() {
-        let batch = batch();
-        let means = batch.pick(batch.x().clone(), &Selection::Means);
-        assert_eq!(read(means).unwrap(), [2.0, 4.0, 9.0, 8.0]);
+        assert_eq!(batch.all_rows(), [(0, 0), (0, 1), (1, 0)]);
     }
 
     #[test]

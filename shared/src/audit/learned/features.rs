@@ -44,61 +44,13 @@ impl Features {
         let mut values = Vec::with_capacity(released.len() * 2 * d_model);
         for example in released.examples() {
             let start = values.len();
-            values.resize(start + d_model, 0.0);
-            let rows = example.chunks_exact(d_model.max(1));
-            let share = 1.0 / rows.len().max(1) as f32;
-            for row in rows {
-                let mean = values[start..].iter_mut().zip(row);
-                mean.for_each(|(mean, value)| *mean += share * value);
-            }
+            values.extend(mean_row(example, d_model));
             values.extend(example.iter().take(d_model));
             values.resize(start + 2 * d_model, 0.0);
         }
         Self {
             values,
             width: 2 * d_model,
-        }
-    }
-
-    /// The largest and the smallest number of each column over the rows of each released example.
-    ///
-    /// A mean blurs what a single row says; an extreme is that row's alone.
-    ///
-    /// # Shapes
-    ///
-    /// - output: `[examples, 2 d_model]`
-    pub(crate) fn extremes(released: &Released) -> Self {
-        let d_model = released.activations.d_model();
-        let mut values = Vec::with_capacity(released.len() * 2 * d_model);
-        for example in released.examples() {
-            let mut rows = example.chunks_exact(d_model.max(1));
-            let first = rows.next().map_or(vec![0.0; d_model], <[f32]>::to_vec);
-            let (mut largest, mut smallest) = (first.clone(), first);
-            for row in rows {
-                let columns = largest.iter_mut().zip(&mut smallest).zip(row);
-                for ((largest, smallest), value) in columns {
-                    *largest = largest.max(*value);
-                    *smallest = smallest.min(*value);
-                }
-            }
-            values.extend(largest);
-            values.extend(smallest);
-        }
-        Self {
-            values,
-            width: 2 * d_model,
-        }
-    }
-
-    /// The columns of these examples, then those of the same examples in `other`.
-    pub(crate) fn beside(&self, other: &Self) -> Self {
-        let rows = self.rows().zip(other.rows());
-        Self {
-            values: rows
-                .flat_map(|(own, other)| own.iter().chain(other))
-                .copied()
-                .collect(),
-            width: self.width + other.width,
         }
     }
 
@@ -151,6 +103,18 @@ impl Features {
         }
         self
     }
+}
+
+/// The mean of some rows, `[d_model]`; zeros where there is none.
+pub(crate) fn mean_row(rows: &[f32], d_model: usize) -> Vec<f32> {
+    let rows = rows.chunks_exact(d_model.max(1));
+    let share = 1.0 / rows.len().max(1) as f32;
+    let mut mean = vec![0.0; d_model];
+    for row in rows {
+        let sums = mean.iter_mut().zip(row);
+        sums.for_each(|(mean, value)| *mean += share * value);
+    }
+    mean
 }
 
 /// `||row||`
@@ -218,21 +182,6 @@ mod tests {
         let pooled = Features::pooled(&released);
         let rows: Vec<&[f32]> = pooled.rows().collect();
         assert_eq!(rows, [[2.0, 4.0, 1.0, 2.0], [9.0, 8.0, 9.0, 8.0]]);
-    }
-
-    #[test]
-    fn extremes_are_those_of_each_column() {
-        let released = Released::new(CutActivations {
-            values: vec![1.0, 6.0, 3.0, 2.0, 9.0, 8.0],
-            seq_lengths: vec![2, 1],
-            d_model: 2,
-        });
-        let extremes = Features::extremes(&released);
-        let rows: Vec<&[f32]> = extremes.rows().collect();
-        assert_eq!(rows, [[3.0, 6.0, 1.0, 2.0], [9.0, 8.0, 9.0, 8.0]]);
-        let beside = extremes.beside(&Features::of_rows(&[vec![0.5], vec![0.25]]));
-        let rows: Vec<&[f32]> = beside.rows().collect();
-        assert_eq!(rows[1], [9.0, 8.0, 9.0, 8.0, 0.25]);
     }
 
     #[test]

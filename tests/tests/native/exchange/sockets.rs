@@ -326,11 +326,11 @@ async fn a_client_that_does_not_answer_holds_nobody_up() {
     ));
     let mut busy = started(&server, LabelPlace::Client, BottomTraining::Frozen).await;
     answer_all(&mut busy).await;
-    assert_eq!(server.session_directories().unwrap(), 2);
+    assert_eq!(server.examples_on_disk().unwrap(), 2);
     // One that vanishes in the middle of a step leaves nothing behind.
     drop(silent);
     for _ in 0..1000 {
-        if server.session_directories().unwrap() == 1 {
+        if server.examples_on_disk().unwrap() == 1 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

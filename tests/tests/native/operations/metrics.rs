@@ -1,15 +1,16 @@
 //! Metrics, fetched over HTTP after a real session.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use server::telemetry::exporter;
 use server::telemetry::metrics::{self, Closed, StatusClass, Turned};
 use shared::protocol::message::{ClientMessage, RefusalCode, ServerMessage};
-use tests::RawClient;
 use tests::http::{get, upgrade_status};
+use tests::{Options, RawClient};
 use tokio::net::TcpListener;
 
-use crate::samples::{predict, server, train, upload};
+use crate::samples::{predict, server_with, train, upload};
 
 /// Lines of one metric: labels as they are written, and the value.
 type Samples = BTreeMap<String, Vec<(String, f64)>>;
@@ -86,7 +87,11 @@ async fn a_scrape_after_a_session_has_every_metric_and_no_unbounded_label() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let _serving = tokio::spawn(exporter::serve(listener, exporter, data.path().to_owned()));
-    let server = server().await;
+    let server = server_with(Options {
+        checkpoint_every: Duration::ZERO,
+        ..Options::default()
+    })
+    .await;
     server.ready().await.unwrap();
     session(&server).await;
     let foreign = [

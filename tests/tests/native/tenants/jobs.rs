@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use server::auth::Scope;
 use server::state::{
-    Agreed, ExampleCounts, FailureClass, JobEvent, JobKey, NewJob, SqliteState, StateStore,
-    TenantName, UnixMillis, path_in,
+    Agreed, ExampleCounts, FailureClass, JobEvent, JobKey, NewJob, RunSeed, SqliteState,
+    StateStore, TenantName, UnixMillis, path_in,
 };
 use shared::protocol::message::{
     AdapterSettings, BottomTraining, ClientMessage, DoneReason, LabelPlace, RefusalCode,
@@ -16,7 +16,8 @@ use tests::http::{self, Response};
 use tests::{Options, TestServer};
 
 use super::{
-    begin, collected, eventually, get, json, milestone, only_job, only_job_id, request, token,
+    begin, collected, collected_with, eventually, get, json, milestone, only_job, only_job_id,
+    request, token,
 };
 use crate::samples::{server, server_with, train};
 
@@ -252,16 +253,25 @@ async fn a_job_of_others_is_as_one_that_does_not_exist() {
     assert_eq!(only_job(&server, &mine).await["state"], "done");
 }
 
+/// Breaks when a run waits for a client that does not come back, or keeps what it had.
 #[tokio::test]
-async fn a_run_whose_client_went_away_has_failed() {
+async fn a_run_that_needs_its_client_has_failed_when_it_went_away() {
     let server = server().await;
     let mine = token(&server, "a", &MINE);
-    let mut client = collected(&server, &mine).await;
+    let mut client = collected_with(&server, &mine, LabelPlace::Client).await;
     begin(&mut client, 1000).await;
+    assert_eq!(server.examples_on_disk().unwrap(), 1);
     let path = format!("/v1/jobs/{}", only_job_id(&server, &mine).await);
     drop(client);
     let job = eventually(&server, &path, &mine, |job| job["state"] == "failed").await;
     assert_eq!(job["failure"], "client_lost");
+    for _ in 0..200 {
+        if server.examples_on_disk().unwrap() == 0 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("its examples are still there");
 }
 
 /// Breaks when a log with a hole in it goes on.
@@ -347,8 +357,10 @@ async fn what_a_dead_process_left_open_has_failed() {
                 settings: train(1),
                 labels: LabelPlace::Server,
                 bottom: BottomTraining::Frozen,
+                bottom_sha256: "00".repeat(32),
             },
             examples: ExampleCounts::default(),
+            seed: RunSeed([1; 32]),
         };
         state.create_job(&job, UnixMillis(1)).unwrap();
         let started = JobEvent::Started { steps_total: 4 };

@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 const MEASURES: [Measure; 3] = [Measure::Accuracy, Measure::Shares, Measure::Attacks];
 
 /// Rows of a list, from its beginning, that are attacked with training too.
-const TRAINED_ON: [usize; 2] = [8, 3];
+const TRAINED_ON: [usize; 2] = [5, 3];
 
 /// Contribution that leaves the top 2 % of the vocabulary as it is.
 const TOP: &str = "top 0.02";
@@ -46,17 +46,18 @@ const SST: &[Setting] = &[
     (0, "token", "0.75", ""),
     (5, "pool", "0.98", ""),
     (4, "pool", "0.90", ""),
-    (4, "pool", "0.75", ""),
+    (2, "pool", "0.90", ""),
+    (0, "token", "0.50", ""),
+    (0, "token", "0.60", ""),
+    (0, "token", "0.50", TOP),
+    (0, "token", "0.60", TOP),
+    (0, "token", "0.75", TOP),
+    (3, "pool", "0.67", ""),
+    (4, "none", "", ""),
+    (0, "suppress", "0.75", ""),
     (0, "drop", "0.75", ""),
     (3, "vector", "0.50", ""),
-    (0, "suppress", "0.75", ""),
-    (4, "none", "", ""),
-    (0, "token", "0.50", ""),
-    (0, "token", "0.75", TOP),
-    (0, "token", "0.50", TOP),
-    (0, "token", "0.60", ""),
-    (0, "token", "0.60", TOP),
-    (3, "pool", "0.67", ""),
+    (4, "pool", "0.75", ""),
     (2, "pool", "0.67", ""),
     (2, "vector", "0.20", ""),
     (0, "exponential", "0.50", ""),
@@ -80,12 +81,13 @@ const SST: &[Setting] = &[
 const PHRASEBANK: &[Setting] = &[
     (0, "none", "", ""),
     (0, "token", "0.75", ""),
-    (4, "pool", "0.90", ""),
+    (5, "pool", "0.98", ""),
     (0, "token", "0.50", ""),
-    (0, "token", "0.50", TOP),
     (0, "token", "0.60", ""),
+    (0, "token", "0.50", TOP),
     (0, "token", "0.60", TOP),
     (0, "token", "0.75", TOP),
+    (4, "pool", "0.90", ""),
     (0, "suppress", "0.75", ""),
     (0, "drop", "0.75", ""),
 ];
@@ -273,7 +275,7 @@ mod tests {
     fn the_first_rows_are_attacked_with_training() {
         let trained = |row: &Row| row.measures.contains(&Measure::TrainedAttacks);
         let rows = rows();
-        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 8 + 3);
+        assert_eq!(rows.iter().filter(|row| trained(row)).count(), 5 + 3);
         assert!(trained(&rows[0]) && trained(&rows[SST.len()]));
     }
 
