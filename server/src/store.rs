@@ -137,8 +137,8 @@ impl DataDirectory {
     ///
     /// # Errors
     ///
-    /// `OtherKey` while there are files of jobs or adapters that were written with another key; `Io` when the file system
-    /// refuses.
+    /// `OtherKey` while there are files of jobs or adapters that were written with another key; `Io`
+    /// when the file system refuses.
     pub fn with_sealing(self, sealing: Sealing) -> Result<Self, DataDirectoryError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
