@@ -70,8 +70,8 @@ fn adapters(data: &Path) -> Vec<(OsString, Vec<u8>)> {
     entries.collect()
 }
 
-/// Breaks when tenants, tokens, jobs or adapters are not in a backup, or the daemon has to be stopped
-/// for it.
+/// Breaks when tenants, tokens, jobs or adapters are not in a backup, or the daemon has to be
+/// stopped for it.
 #[tokio::test]
 async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_and_jobs() {
     let mut daemon = Daemon::start(&[]).await;
