@@ -15,6 +15,7 @@ const FRAMES_WAITING_MAX: usize = 4;
 /// A connection to a server that stays alive while it is not used.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    server: Server,
     outgoing: Option<Sender<Vec<u8>>>,
     incoming: Receiver<Result<Vec<u8>, ClientError>>,
     pump: JoinHandle<()>,
@@ -31,16 +32,24 @@ impl Connection {
         server: &Server,
         recorder: Option<Recorder>,
     ) -> Result<Self, ClientError> {
-        let socket = NativeTransport::connect(server).await?;
+        let mut connection = Self::over(NativeTransport::connect(server).await?);
+        connection.recorder = recorder;
+        Ok(connection)
+    }
+
+    /// Reads a socket from now on.
+    fn over(socket: NativeTransport) -> Self {
         let (outgoing, to_socket) = channel(FRAMES_WAITING_MAX);
         let (from_socket, incoming) = channel(FRAMES_WAITING_MAX);
+        let server = socket.server().clone();
         let pump = tokio::spawn(pump(socket, to_socket, from_socket));
-        Ok(Self {
+        Self {
+            server,
             outgoing: Some(outgoing),
             incoming,
             pump,
-            recorder,
-        })
+            recorder: None,
+        }
     }
 }
 
@@ -80,7 +89,7 @@ async fn pump(
 
 fn closed() -> ClientError {
     let reason = "closed".to_owned();
-    ClientError::Disconnected { reason }
+    ClientError::Disconnected { reason, code: None }
 }
 
 /// A frame that cannot be kept is not sent, nor used: the record would not be what travelled.
@@ -130,6 +139,20 @@ impl Transport for Connection {
 
     async fn breathe(&mut self) {
         tokio::task::yield_now().await;
+    }
+
+    async fn reopen(&mut self) -> Result<(), ClientError> {
+        let socket = NativeTransport::reconnect(&self.server).await?;
+        // Without a close frame, which would end the session, not only the connection.
+        self.pump.abort();
+        let recorder = self.recorder.take();
+        *self = Self::over(socket);
+        self.recorder = recorder;
+        Ok(())
+    }
+
+    async fn wait(millis: u32) {
+        NativeTransport::wait(millis).await;
     }
 }
 

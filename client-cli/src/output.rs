@@ -157,6 +157,13 @@ impl Output {
                 self.validations += 1;
                 let _ = self.text(&format!("{}{row}", header.unwrap_or_default()));
             }
+            Event::Reconnecting {
+                attempt,
+                attempts_max,
+            } => self.note(&format!(
+                "The connection was lost; trying again ({attempt} of {attempts_max})."
+            )),
+            Event::Reconnected => self.note("Connected again; nothing was lost."),
             Event::Paused => self.note("The run is held."),
             Event::Continued => self.note("The run goes on."),
             Event::TrainDone {

@@ -11,6 +11,8 @@ use anyhow::{Context, bail};
 use client_wasm::client::audit::OwnedExample;
 use client_wasm::options::{PrivacyOptions, UploadDtype};
 use serde::{Deserialize, Serialize};
+use shared::protocol::codec::sequence_of;
+use shared::protocol::resume::UNCOUNTED;
 use shared::text::{TextError, TokenIds};
 
 /// Where the truth lies in the directory.
@@ -223,9 +225,24 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Recording> {
     Ok(Recording {
         truth,
         examples,
-        sent: frames(directory, SENT)?,
-        received: frames(directory, RECEIVED)?,
+        sent: once(frames(directory, SENT)?),
+        received: once(frames(directory, RECEIVED)?),
     })
+}
+
+/// Frames without those that went over the wire again after a lost connection: whoever listens has
+/// their numbers already.
+fn once(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut last = UNCOUNTED;
+    frames.retain(|frame| match sequence_of(frame) {
+        None | Some(UNCOUNTED) => true,
+        Some(sequence) => {
+            let is_new = sequence > last;
+            last = last.max(sequence);
+            is_new
+        }
+    });
+    frames
 }
 
 fn frames(directory: &Path, wanted: &str) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -264,6 +281,9 @@ fn private_directory(builder: &mut DirBuilder) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use shared::protocol::codec::encode_client;
+    use shared::protocol::message::ClientMessage;
+
     use super::*;
 
     fn directory(name: &str) -> PathBuf {
@@ -271,6 +291,16 @@ mod tests {
         let path = std::env::temp_dir().join(own);
         let _ = fs::remove_dir_all(&path); // of an earlier run
         path
+    }
+
+    /// Breaks when an audit counts an example twice whose upload was sent again.
+    #[test]
+    fn what_was_sent_again_is_read_once() {
+        let frame = |sequence| encode_client(sequence, &ClientMessage::Pause, &[]).unwrap();
+        let frames = [1, 2, 3, 0, 2, 3, 4].map(frame);
+        let [one, two, three, uncounted, _, _, four] = frames.clone();
+        let expected = [one, two, three, uncounted, four];
+        assert_eq!(once(frames.to_vec()), expected);
     }
 
     #[test]

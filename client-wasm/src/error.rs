@@ -5,6 +5,8 @@ use shared::model::{DeviceFailed, ModelError};
 use shared::privacy::PrivacyError;
 use shared::protocol::exchange::ExchangeError;
 use shared::protocol::message::Refused;
+use shared::protocol::refusal::{CLOSE_RESTART, CLOSE_TRY_LATER};
+use shared::protocol::resume::ResumeError;
 use shared::text::TextError;
 
 /// Something went wrong. No variant holds private data.
@@ -35,7 +37,14 @@ pub enum ClientError {
     Disconnected {
         /// What the transport says.
         reason: String,
+        /// Of the server's close frame; none where the connection ended without one.
+        code: Option<u16>,
     },
+    /// The connection was lost, and the server has given the session up meanwhile.
+    #[error(
+        "the connection to the server was lost, and the server has ended the session since; it has          deleted what was sent. Train again"
+    )]
+    SessionGone,
     /// A file of the server could not be fetched.
     #[error("{what} could not be fetched from the server: {reason}")]
     Fetch {
@@ -113,6 +122,7 @@ impl ClientError {
             Self::Device(_) => "Device",
             Self::Refused(_) => "Refused",
             Self::Disconnected { .. } => "Disconnected",
+            Self::SessionGone => "SessionGone",
             Self::Fetch { .. } => "Fetch",
             Self::TokenNeeded => "TokenNeeded",
             Self::WrongArtifact { .. } => "WrongArtifact",
@@ -125,6 +135,31 @@ impl ClientError {
             Self::Diverged => "Diverged",
             Self::Stopped => "Stopped",
         }
+    }
+}
+
+/// Nobody sends these: the connection ended without a close frame, or with one that says nothing.
+/// Source: RFC 6455, section 7.4.1.
+const CLOSED_WITHOUT_CODE: u16 = 1005;
+const CLOSED_ABNORMALLY: u16 = 1006;
+
+impl ClientError {
+    /// Whether only the connection is gone: the session may go on in another one. A close that says
+    /// why, for a rule or because the session is over, is none.
+    pub(crate) fn is_loss(&self) -> bool {
+        let Self::Disconnected { code, .. } = self else {
+            return false;
+        };
+        matches!(
+            code,
+            None | Some(CLOSED_WITHOUT_CODE | CLOSED_ABNORMALLY | CLOSE_RESTART | CLOSE_TRY_LATER)
+        )
+    }
+}
+
+impl From<ResumeError> for ClientError {
+    fn from(error: ResumeError) -> Self {
+        Self::Protocol(error.to_string())
     }
 }
 

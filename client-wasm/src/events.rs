@@ -100,6 +100,15 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// The connection was lost; another one is tried.
+    Reconnecting {
+        /// From 1.
+        attempt: u32,
+        /// The last one.
+        attempts_max: u32,
+    },
+    /// The session goes on in another connection.
+    Reconnected,
     /// The run is held.
     Paused,
     /// The run goes on.

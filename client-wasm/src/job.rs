@@ -19,6 +19,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 use crate::error::ClientError;
 use crate::events::{Event, ProgressStage};
 use crate::exchange::{Exchange, KeptExamples, Reply, TrainedHere};
+use crate::link::{Incoming, Link};
 use crate::pipeline::{Pipeline, TextPair};
 use crate::seed::Seed;
 use crate::session::Session;
@@ -58,7 +59,8 @@ pub struct Plan {
     pub seed: Option<Seed>,
 }
 
-/// Bytes and frames of a connection.
+/// Bytes and frames of a session, those that had to be sent again too. Without what only says what
+/// has arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Traffic {
     /// Bytes of frames sent.
@@ -77,7 +79,7 @@ const RELEASE_BATCH: usize = 16;
 #[derive(Debug)]
 pub struct Job<T> {
     session: Session,
-    transport: T,
+    link: Link<T>,
     traffic: Rc<Cell<Traffic>>,
     dtype: ActivationDtype,
     next_request: u32,
@@ -109,7 +111,7 @@ impl<T: Transport> Job<T> {
         let frame = session.hello()?;
         let mut job = Self {
             session,
-            transport,
+            link: Link::new(transport, Rc::clone(&traffic)),
             traffic,
             dtype,
             next_request: 0,
@@ -117,7 +119,7 @@ impl<T: Transport> Job<T> {
             trained: TrainedHere::default(),
         };
         job.send(frame).await?;
-        match job.receive().await?.message {
+        match job.receive(&mut |_| {}).await?.message {
             ServerMessage::Welcome(_) => Ok(job),
             _ => Err(ClientError::Protocol(
                 "it did not welcome this client".to_owned(),
@@ -165,7 +167,7 @@ impl<T: Transport> Job<T> {
                 example_id += 1;
             }
             while !self.session.may_upload() {
-                self.receive().await?;
+                self.receive(&mut on_event).await?;
             }
             let upload = Upload {
                 examples: headers,
@@ -181,7 +183,7 @@ impl<T: Transport> Job<T> {
             });
         }
         while self.session.uploads_in_flight() > 0 {
-            self.receive().await?;
+            self.receive(&mut on_event).await?;
         }
         Ok(())
     }
@@ -241,7 +243,8 @@ impl<T: Transport> Job<T> {
         let frame = self.session.train(settings)?;
         self.send(frame).await?;
         loop {
-            let Some(Received { message, payload }) = self.next(commands).await? else {
+            let next = self.next(commands, &mut on_event).await?;
+            let Some(Received { message, payload }) = next else {
                 continue;
             };
             match message {
@@ -308,30 +311,38 @@ impl<T: Transport> Job<T> {
         self.send(frame).await
     }
 
-    /// The next message of the server; none for one that says nothing, and after a command.
+    /// The next message of the server; none for one that says nothing, after a command, and after
+    /// news of the connection.
     async fn next(
         &mut self,
         commands: &mut UnboundedReceiver<Command>,
+        on_event: &mut impl FnMut(Event),
     ) -> Result<Option<Received>, ClientError> {
         let message = {
             let command = std::pin::pin!(commands.next());
-            let message = std::pin::pin!(self.transport.receive());
+            let message = std::pin::pin!(self.link.receive());
             // Commands first: a server that always has something to say must not delay a stop.
             match select(command, message).await {
                 Either::Left((command, _)) => Either::Right(command),
-                Either::Right((frame, _)) => Either::Left(frame?),
+                Either::Right((incoming, _)) => Either::Left(incoming?),
             }
         };
-        let frame = match message {
-            Either::Left(frame) => frame,
+        let incoming = match message {
+            Either::Left(incoming) => incoming,
             Either::Right(Some(command)) => {
                 self.steer(command).await?;
                 return Ok(None);
             }
             // Nobody can command any more; what is left is to listen.
-            Either::Right(None) => self.transport.receive().await?,
+            Either::Right(None) => self.link.receive().await?,
         };
-        self.accept(&frame)
+        match incoming {
+            Incoming::Frame(frame) => self.accept(&frame),
+            Incoming::News(event) => {
+                on_event(event);
+                Ok(None)
+            }
+        }
     }
 
     /// Ends the session; the server deletes what it stored for it, once no run needs it.
@@ -340,7 +351,7 @@ impl<T: Transport> Job<T> {
             // A server that is gone has deleted it already.
             let _ = self.send(frame).await;
         }
-        self.transport.close().await;
+        self.link.close().await;
     }
 
     /// Between two batches of an upload a person can stop or hold the work; nothing needs to be
@@ -349,7 +360,7 @@ impl<T: Transport> Job<T> {
         &mut self,
         commands: &mut UnboundedReceiver<Command>,
     ) -> Result<(), ClientError> {
-        self.transport.breathe().await;
+        self.link.breathe().await;
         let mut held = false;
         loop {
             let command = if held {
@@ -382,18 +393,19 @@ impl<T: Transport> Job<T> {
     }
 
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
-        let mut traffic = self.traffic.get();
-        traffic.bytes_sent += frame.len() as u64;
-        traffic.frames_sent += 1;
-        self.traffic.set(traffic);
-        self.transport.send(frame).await
+        self.link.send(frame).await
     }
 
-    async fn receive(&mut self) -> Result<Received, ClientError> {
+    /// The next message of the server that says something.
+    async fn receive(&mut self, on_event: &mut impl FnMut(Event)) -> Result<Received, ClientError> {
         loop {
-            let frame = self.transport.receive().await?;
-            if let Some(received) = self.accept(&frame)? {
-                return Ok(received);
+            match self.link.receive().await? {
+                Incoming::Frame(frame) => {
+                    if let Some(received) = self.accept(&frame)? {
+                        return Ok(received);
+                    }
+                }
+                Incoming::News(event) => on_event(event),
             }
         }
     }
@@ -401,9 +413,6 @@ impl<T: Transport> Job<T> {
     /// The message of a frame; none for a refusal that only says that a command or an answer came
     /// too late.
     fn accept(&mut self, frame: &[u8]) -> Result<Option<Received>, ClientError> {
-        let mut traffic = self.traffic.get();
-        traffic.bytes_received += frame.len() as u64;
-        self.traffic.set(traffic);
         match self.session.receive(frame) {
             Ok(frame) => Ok(Some(Received {
                 message: frame.message,

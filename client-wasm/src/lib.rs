@@ -7,6 +7,7 @@
 //! | [`seed`] | predictable randomness, for experiments only |
 //! | [`session`] | the state machine of the protocol; knows no socket |
 //! | [`job`] | upload, train, predict over any transport |
+//! | `link` | a session's way to the server, through one connection after the other |
 //! | `exchange` | a run that is taken step by step with the server; `ledger`: what it may ask for |
 //! | [`head`], [`bottom_adapter`] | what is trained here: `labels = client`, `bottom = lora` |
 //! | [`label_defence`] | noise on the gradients that tell of labels |
@@ -35,6 +36,7 @@ pub mod head;
 pub mod job;
 pub mod label_defence;
 mod ledger;
+mod link;
 pub mod options;
 mod part;
 pub mod pipeline;

@@ -202,6 +202,11 @@ impl Session {
             | ServerMessage::Batch(_)
             | ServerMessage::Pooled(_)
             | ServerMessage::CutGradient(_) => {}
+            ServerMessage::Resumed(_) | ServerMessage::Received(_) => {
+                return Err(unexpected(
+                    "a message about the connection that has a number",
+                ));
+            }
         }
         Ok(frame)
     }

@@ -1,4 +1,4 @@
-//! One WebSocket: bytes in, bytes out, timers, back-pressure. The only place that handles frames.
+//! A session's bytes in and out, its timers, its back-pressure. The only place that handles frames.
 //!
 //! The loop brings one message at a time to the session and carries its effects out before it reads
 //! the next, so a client that sends faster than the disk writes is held back by TCP. It never waits
@@ -6,129 +6,140 @@
 //! deadline empties that list, and while the client is behind, step reports are dropped and nothing
 //! more is read from it. So the trainer's reports are always taken at once.
 //!
-//! When the connection is lost the session is over. A run that has all it needs goes on without it
-//! (`jobs::runs`); any other ends, and what was stored for it is removed.
+//! A session outlives its connection: when that is lost, the same task waits for another one that
+//! goes on, while the run does. When nobody comes the session is over. A run that has all it needs
+//! goes on without it (`jobs::runs`); any other ends, and what was stored for it is removed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `door` | the first message: a new session, or one that goes on |
+//! | `life` | a session from beginning to end: in a connection, between two, in the next |
+//! | `line` | one WebSocket and its end |
+//! | `registry` | the way from a token to its session |
+//! | `work` | what a session has at work |
+//! | `writer` | what waits for the socket, and what the client may ask for again |
 
+mod door;
+mod life;
+mod line;
+mod registry;
 mod work;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::Message;
 use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
 use rand::TryRng;
-use rand::rngs::SysRng;
+use rand::rngs::{SysError, SysRng};
 use shared::protocol::codec::{decode_client, encode_server};
 use shared::protocol::message::{Refused, ServerMessage};
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::{
-    CLOSE_DONE, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE,
-    CLOSE_TRY_LATER,
+    CLOSE_COMING_BACK, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE,
 };
+use shared::protocol::resume::UNCOUNTED;
 use tokio::sync::mpsc::Permit;
-use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, interval_at, sleep_until};
 
 use crate::auth::Principal;
 use crate::error::Fault;
-use crate::quota::SessionShare;
-use crate::routes::State;
+use crate::routes::{Seat, Slot, State};
 use crate::session::{Effect, Session};
+use crate::state::TenantId;
 use crate::telemetry::metrics::{
-    CLIENT_WAIT, FRAMES_RECEIVED, RECEIVED_BYTES, REFUSALS, SESSIONS_OPEN, SESSIONS_OPENED,
+    CLIENT_WAIT, FRAMES_RECEIVED, RECEIVED_BYTES, REFUSALS, SESSIONS_OPENED,
 };
 use crate::trainer::TrainerEvent;
+pub use door::{Opening, run, turn_away};
+use line::{Came, Line, is_too_large};
+pub use registry::Registry;
+use registry::{Entered, TakeOver};
 use work::{Outcome, Work};
-use writer::{Outgoing, Writer};
+use writer::{Keep, Outgoing};
 
 /// How a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Ending {
     /// We close, with this code and this reason.
     Close(u16, &'static str),
     /// The other side closes; its close frame is to be answered.
     Closed,
-    /// The other side is gone.
+    /// The other side is gone, and may come back.
     Lost,
+    /// The other side is there and takes nothing.
+    Unread,
+    /// The session goes on in another connection.
+    TakenOver(Box<TakeOver>),
 }
 
-/// Runs one session from the upgrade to the end.
-pub async fn run(socket: WebSocket, state: Arc<State>, principal: Principal, share: SessionShare) {
-    let mut token = [0; 16];
-    if let Err(error) = SysRng.try_fill_bytes(&mut token) {
-        tracing::error!(%error, "the system has no randomness; a session was not opened");
-        return;
-    }
-    let (sink, mut incoming) = socket.split();
-    let now = Instant::now();
-    let mut connection = Connection {
-        session: Session::new(state.offer.clone(), token),
-        work: Work::new(state.clone(), principal, share),
-        writer: Writer::spawn(sink, state.app.timeouts.write),
-        outgoing: Outgoing::default(),
-        sequence: 1,
-        opened: now,
-        heard: now,
-        used: now,
-        asked: now,
-        state,
-    };
-    SESSIONS_OPENED.add(1);
-    let _counted = SESSIONS_OPEN.hold();
-    tracing::info!("a session opened");
-    // Boxed: the loop's state is large, and every upgrade would carry it.
-    let ending = Box::pin(connection.serve(&mut incoming)).await;
-    connection.end(incoming, ending).await;
-}
-
-/// Tells a client that there is no room, and closes.
-pub async fn turn_away(socket: WebSocket, state: &State) {
-    let (sink, incoming) = socket.split();
-    let timeouts = &state.app.timeouts;
-    let writer = Writer::spawn(sink, timeouts.write);
-    let sessions_max = state.app.sessions_max;
-    let refused = Fault::SessionsTaken { sessions_max }.refuse(None);
-    REFUSALS.count(refused.code);
-    if let Ok(frame) = encode_server(1, &ServerMessage::Refused(refused), &[]) {
-        writer
-            .send(Message::Binary(frame.into()), timeouts.close)
-            .await;
-    }
-    let reason = "no session is free";
-    close(writer, incoming, CLOSE_TRY_LATER, reason, timeouts.close).await;
-    tracing::info!("turned a session away: none is free");
-}
-
+/// One session, through one connection after the other.
 struct Connection {
     state: Arc<State>,
+    tenant: TenantId,
+    token: [u8; 16],
     session: Session,
     work: Work,
-    writer: Writer,
     outgoing: Outgoing,
-    /// Of our next message.
-    sequence: u64,
-    opened: Instant,
+    /// Where it is found by whoever resumes it; none if nobody can.
+    entered: Option<Entered>,
     /// When any frame came last.
     heard: Instant,
     /// When a message of the session came last.
     used: Instant,
     /// When the run asked the client for something last, or went on with what it had asked.
     asked: Instant,
+    /// Given back when the session ends.
+    _slot: Slot,
 }
 
 impl Connection {
-    async fn serve(&mut self, incoming: &mut SplitStream<WebSocket>) -> Ending {
+    /// A session that awaits its `Hello`.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness for its token.
+    fn new(state: Arc<State>, principal: Principal, seat: Seat) -> Result<Self, SysError> {
+        let mut token = [0; 16];
+        SysRng.try_fill_bytes(&mut token)?;
+        let now = Instant::now();
+        let keep = if state.app.timeouts.resume.is_zero() {
+            Keep::Nothing
+        } else {
+            Keep::Unconfirmed
+        };
+        SESSIONS_OPENED.add(1);
+        Ok(Self {
+            tenant: principal.tenant,
+            token,
+            session: Session::new(state.offer.clone(), token),
+            work: Work::new(state.clone(), principal, seat.share),
+            outgoing: Outgoing::new(keep),
+            entered: None,
+            heard: now,
+            used: now,
+            asked: now,
+            _slot: seat.slot,
+            state,
+        })
+    }
+
+    async fn serve(&mut self, line: &mut Line) -> Ending {
         let shutdown = self.state.shutdown.clone();
-        let queue = self.writer.queue().clone();
+        let queue = line.writer.queue().clone();
         let period = self.state.app.timeouts.ping;
-        let mut pings = interval_at(self.opened + period, period);
+        let mut pings = interval_at(Instant::now() + period, period);
         loop {
             let (deadline, overdue) = self.deadline();
             let ending = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => Some(self.stopped()),
+                () = shutdown.cancelled() => {
+                    Some(Ending::Close(CLOSE_RESTART, "the server stops"))
+                }
+                takeover = taken_over(&mut self.entered) => {
+                    Some(Ending::TakenOver(Box::new(takeover)))
+                }
                 permit = queue.reserve(), if !self.outgoing.is_empty() => match permit {
                     Ok(permit) => self.unload(permit),
                     Err(_) => Some(Ending::Lost),
@@ -141,7 +152,7 @@ impl Connection {
                     let _ = queue.try_send(Message::Ping(Bytes::new()));
                     None
                 }
-                message = incoming.next(), if !self.outgoing.is_behind() => {
+                message = line.incoming.next(), if !self.outgoing.is_behind() => {
                     self.heard = Instant::now();
                     self.take_message(message).await
                 }
@@ -152,30 +163,17 @@ impl Connection {
         }
     }
 
-    /// How the connection ends when the daemon stops: a session that had not begun is told to try
-    /// again, a running one that it was cut.
-    fn stopped(&self) -> Ending {
-        let code = match self.session.phase() {
-            Phase::Handshake => CLOSE_TRY_LATER,
-            _ => CLOSE_RESTART,
-        };
-        Ending::Close(code, "the server stops")
-    }
-
     /// When the client has been too slow, and how the connection ends then.
     fn deadline(&self) -> (Instant, Ending) {
         let timeouts = &self.state.app.timeouts;
         let silent = (self.heard + timeouts.silence, Ending::Lost);
         let other = match self.session.phase() {
-            Phase::Handshake => {
-                let ending = Ending::Close(CLOSE_POLICY, "no Hello in time");
-                (self.opened + timeouts.handshake, ending)
-            }
             Phase::Training if self.session.awaits_answer() => {
                 let ending = Ending::Close(CLOSE_GOING_AWAY, "the run was not answered in time");
                 (self.asked + timeouts.answer, ending)
             }
-            Phase::Training => return silent,
+            // A handshake is over with the first message, whatever it was.
+            Phase::Handshake | Phase::Training => return silent,
             Phase::Collecting | Phase::Held | Phase::Trained => {
                 let ending = Ending::Close(CLOSE_GOING_AWAY, "the session was not used");
                 (self.used + timeouts.idle, ending)
@@ -184,14 +182,14 @@ impl Connection {
         if other.0 < silent.0 { other } else { silent }
     }
 
-    async fn take_message(
-        &mut self,
-        message: Option<Result<Message, axum::Error>>,
-    ) -> Option<Ending> {
+    async fn take_message(&mut self, message: Came) -> Option<Ending> {
         let frame = match message {
             Some(Ok(Message::Binary(frame))) => frame,
             Some(Ok(Message::Text(_))) => return self.unreadable(Fault::Text.refuse(None)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return None,
+            Some(Ok(Message::Close(Some(frame)))) if frame.code == CLOSE_COMING_BACK => {
+                return Some(Ending::Lost);
+            }
             Some(Ok(Message::Close(_))) => return Some(Ending::Closed),
             None => return Some(Ending::Lost),
             Some(Err(error)) if is_too_large(&error) => {
@@ -207,7 +205,8 @@ impl Connection {
         match decode_client(&frame, &self.state.offer.limits) {
             Ok(message) => {
                 let effects = self.session.handle(message);
-                self.perform(effects, &frame).await
+                let ending = self.perform(effects, &frame).await;
+                ending.or_else(|| self.confirm())
             }
             Err(error) => self.unreadable(Refused::from_codec(&frame, &error)),
         }
@@ -275,6 +274,10 @@ impl Connection {
                     let answered = self.work.answer(message, frame.slice_ref(payload)).await;
                     self.steered(answered)
                 }
+                Effect::Confirmed(received) => {
+                    let confirmed = self.outgoing.confirm(received);
+                    self.steered(confirmed.map_err(Fault::from))
+                }
                 Effect::Pause => self.steered(self.work.pause().await),
                 Effect::Continue => {
                     self.asked = Instant::now();
@@ -339,10 +342,27 @@ impl Connection {
         if let ServerMessage::Refused(refused) = message {
             REFUSALS.count(refused.code);
         }
-        match encode_server(self.sequence, message, payload) {
+        match encode_server(self.outgoing.next_sequence(), message, payload) {
+            Ok(frame) => (!self.outgoing.push(frame)).then_some(Ending::Unread),
+            Err(error) => {
+                tracing::error!(%error, "a message cannot be encoded");
+                Some(Ending::Close(CLOSE_INTERNAL, "the server failed"))
+            }
+        }
+    }
+
+    /// Tells the client what was processed, if it is time.
+    fn confirm(&mut self) -> Option<Ending> {
+        let received = self.session.owed()?;
+        self.notify(&ServerMessage::Received(received))
+    }
+
+    /// Queues a message about the connection.
+    fn notify(&mut self, message: &ServerMessage) -> Option<Ending> {
+        match encode_server(UNCOUNTED, message, &[]) {
             Ok(frame) => {
-                self.sequence += 1;
-                (!self.outgoing.push(frame)).then_some(Ending::Lost)
+                self.outgoing.notify(frame);
+                None
             }
             Err(error) => {
                 tracing::error!(%error, "a message cannot be encoded");
@@ -357,65 +377,12 @@ impl Connection {
         }
         None
     }
+}
 
-    /// Leaves run and data, then closes: who sees the close frame knows that the data is gone, if no
-    /// run goes on with it.
-    async fn end(mut self, incoming: SplitStream<WebSocket>, ending: Ending) {
-        self.work.release().await;
-        let patience = self.state.app.timeouts.close;
-        match ending {
-            Ending::Close(code, reason) => {
-                let waiting = async {
-                    while let Some(message) = self.outgoing.pop() {
-                        self.writer.send(message, patience).await;
-                    }
-                };
-                // In all, not for each: a client that does not read must not hold the daemon up.
-                let _ = timeout(patience, waiting).await;
-                close(self.writer, incoming, code, reason, patience).await;
-                tracing::info!(code, reason, "a session closed");
-            }
-            Ending::Closed => {
-                self.writer.close(CLOSE_DONE, "", patience).await;
-                tracing::info!("a session was closed by its client");
-            }
-            Ending::Lost => tracing::info!("a session was lost"),
-        }
+/// Waits for a connection that goes on with the session; for ever where none can.
+async fn taken_over(entered: &mut Option<Entered>) -> TakeOver {
+    match entered {
+        Some(entered) => entered.taken_over().await,
+        None => std::future::pending().await,
     }
-}
-
-/// Sends a close frame and waits, not for long, until the other side has seen it.
-async fn close(
-    mut writer: Writer,
-    mut incoming: SplitStream<WebSocket>,
-    code: u16,
-    reason: &'static str,
-    patience: Duration,
-) {
-    writer.close(code, reason, patience).await;
-    drain(&mut incoming, patience).await;
-}
-
-/// Reads until the other side ends, not for long.
-///
-/// Dropping the socket earlier would reset the connection while the other side still sends, and lose
-/// our close frame.
-async fn drain(incoming: &mut SplitStream<WebSocket>, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    loop {
-        match timeout_at(deadline, incoming.next()).await {
-            Ok(Some(Ok(_))) => {}
-            // The reader stops at a frame that it does not take; what is left is waiting.
-            Ok(Some(Err(error))) if is_too_large(&error) => return sleep_until(deadline).await,
-            Ok(Some(Err(_)) | None) | Err(_) => return,
-        }
-    }
-}
-
-/// Whether the WebSocket library stopped at a message above the limit, before it took its bytes.
-///
-/// axum hides that library's error type, so its first words are what there is to go by; a test over
-/// a real socket holds them.
-fn is_too_large(error: &axum::Error) -> bool {
-    error.to_string().starts_with("Space limit exceeded")
 }

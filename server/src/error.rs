@@ -10,6 +10,7 @@ use shared::protocol::examples::BatchError;
 use shared::protocol::exchange::ExchangeError;
 use shared::protocol::limits::LimitError;
 use shared::protocol::message::{RefusalCode, Refused};
+use shared::protocol::resume::ResumeError;
 use shared::protocol::settings::SettingsError;
 
 use crate::adapters::AdaptersError;
@@ -67,7 +68,7 @@ pub enum Fault {
         /// The phase in words.
         phase: &'static str,
     },
-    /// A message is missing, or came twice.
+    /// A message is missing, or its number is not one that it may have.
     #[error("expected message {expected}; got {actual}")]
     OutOfOrder {
         /// The next sequence number.
@@ -75,6 +76,12 @@ pub enum Fault {
         /// The one that came.
         actual: u64,
     },
+    /// No session of the tenant has the token, or the session has ended; which of them is not told.
+    #[error("there is no session with this token, or it has ended; begin a new one")]
+    UnknownSession,
+    /// What the client says it has processed does not fit what was sent.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// The id was used before; it is not repeated.
     #[error("the id of example {position} of the batch was used before in this session")]
     DuplicateExample {
@@ -174,7 +181,12 @@ impl Fault {
             Self::Exchange(error) => error.refusal_code(),
             Self::Limit(error) => error.refusal_code(),
             Self::WrongPhase { .. } => RefusalCode::WrongPhase,
-            Self::OutOfOrder { .. } => RefusalCode::OutOfOrder,
+            Self::OutOfOrder { .. } | Self::Resume(ResumeError::NotSent { .. }) => {
+                RefusalCode::OutOfOrder
+            }
+            Self::UnknownSession | Self::Resume(ResumeError::NotKept { .. }) => {
+                RefusalCode::UnknownSession
+            }
             Self::DuplicateExample { .. } => RefusalCode::DuplicateExample,
             Self::NoExamples { .. } | Self::ExamplesGone => RefusalCode::BadSettings,
             Self::PredictionsInFlight { .. }

@@ -12,6 +12,11 @@ pub const OUTGOING_MESSAGES_MAX: usize = 64;
 /// The largest message, a confusion matrix of 1,000 classes, takes 4 MB.
 pub const OUTGOING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Messages that a client has not confirmed and may ask for again. One that keeps the protocol
+/// confirms every 16th, so these are what a slow line holds; step reports of 100 bytes for the most
+/// part.
+pub const KEPT_MESSAGES_MAX: usize = 4096;
+
 /// Reports of a run that wait to be written down, and as many that wait for its session. Neither
 /// waits for a client, so this is only ever a buffer for bursts: the trainer does not block on it.
 pub const RUN_EVENTS_MAX: usize = 256;
@@ -51,6 +56,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For a client to answer what its run asks of it: the run holds memory meanwhile.
     pub answer: Duration,
+    /// For a client whose connection was lost to come back: it holds a slot, disk and the run
+    /// meanwhile. With nothing a session ends with its connection.
+    pub resume: Duration,
     /// For one message to be taken by the socket: a client that does not read is dropped.
     pub write: Duration,
     /// For the other side's close frame, after ours.
@@ -70,6 +78,7 @@ impl Default for Timeouts {
             silence: Duration::from_secs(60),
             idle: Duration::from_secs(4 * 60 * 60),
             answer: Duration::from_secs(ANSWER_SECS_MAX),
+            resume: Duration::ZERO,
             write: Duration::from_secs(30),
             close: Duration::from_secs(2),
             shutdown: Duration::from_secs(20),

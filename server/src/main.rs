@@ -144,6 +144,7 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         sessions_max: usize::from(args.sessions_max),
         timeouts: Timeouts {
             shutdown: Duration::from_secs(u64::from(serving.shutdown_seconds)),
+            resume: Duration::from_secs(u64::from(serving.resume_window)),
             ..Timeouts::default()
         },
     })

@@ -19,6 +19,7 @@ mod watch;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
@@ -26,7 +27,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, extract};
 use shared::protocol::message::SUBPROTOCOL;
-use tokio::sync::Semaphore;
+use shared::protocol::resume::RESUMING_QUERY;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,14 +39,15 @@ use tracing::Instrument;
 use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
-use crate::connection;
+use crate::connection::{self, Opening, Registry};
+use crate::error::Fault;
 use crate::jobs::Runs;
 use crate::jobs::runs::Surroundings;
 use crate::limits::{IMPORTS_MAX, RETRY_AFTER_SECS};
-use crate::quota::Quotas;
+use crate::quota::{Quotas, SessionShare};
 use crate::session::Offer;
-use crate::state::StateError;
-use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Turned};
+use crate::state::{StateError, TenantId};
+use crate::telemetry::metrics::{CONNECTIONS_REFUSED, Held, SESSIONS_OPEN, Turned};
 use crate::telemetry::request_id::RequestId;
 use crate::telemetry::traces::Trace;
 use refusal::ApiError;
@@ -62,6 +65,8 @@ pub struct State {
     pub tracker: TaskTracker,
     /// Runs that go on.
     pub runs: Runs,
+    /// Sessions that another connection may go on with.
+    pub resumable: Arc<Registry>,
     /// What tenants have.
     pub quotas: Arc<Quotas>,
     /// Adapters that are kept.
@@ -115,6 +120,7 @@ impl State {
             imports: Semaphore::new(IMPORTS_MAX),
             auth,
             runs,
+            resumable: Arc::default(),
             adapters,
             app,
             offer,
@@ -123,6 +129,40 @@ impl State {
             slots,
         })
     }
+
+    /// A place for a session of a tenant.
+    ///
+    /// # Errors
+    ///
+    /// `SessionsTaken`, `Quota`.
+    pub fn seat(&self, tenant: TenantId) -> Result<Seat, Fault> {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            let sessions_max = self.app.sessions_max;
+            return Err(Fault::SessionsTaken { sessions_max });
+        };
+        let share = self.quotas.open_session(tenant)?;
+        let slot = Slot {
+            _permit: permit,
+            _counted: SESSIONS_OPEN.hold(),
+        };
+        Ok(Seat { share, slot })
+    }
+}
+
+/// A place for one session.
+#[derive(Debug)]
+pub struct Seat {
+    /// Of what its tenant may have.
+    pub share: SessionShare,
+    /// Of what the daemon takes.
+    pub slot: Slot,
+}
+
+/// Counts against `--sessions-max` until it is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _counted: Held,
 }
 
 type Shared = extract::State<Arc<State>>;
@@ -222,6 +262,7 @@ async fn catalogue(state: Shared) -> Response {
 async fn session(
     extract::State(state): Shared,
     extract::Extension(request_id): extract::Extension<RequestId>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -265,24 +306,36 @@ async fn session(
     // line.
     let tracked = state.tracker.token();
     let span = tracing::info_span!(parent: None, "session", %request_id);
-    let trace = Trace::here();
-    let Ok(slot) = state.slots.clone().try_acquire_owned() else {
-        return upgrade.on_upgrade(move |socket| async move {
-            CONNECTIONS_REFUSED.count(Turned::SessionsFull);
-            connection::turn_away(socket, &state).instrument(span).await;
-            drop(tracked);
-        });
+    let seat = if resumes(query.as_deref()) {
+        Ok(None)
+    } else {
+        state.seat(principal.tenant).map(Some)
     };
-    match state.quotas.open_session(principal.tenant) {
-        Ok(share) => upgrade.on_upgrade(move |socket| async move {
-            let session = connection::run(socket, state, principal, share).instrument(span);
-            let trace = trace.begin("session");
-            trace.clone().around(session).await;
-            trace.end();
-            drop((slot, tracked));
-        }),
-        Err(error) => ApiError::from(error).into_response(),
-    }
+    let opening = match seat {
+        Ok(None) => Opening::Resuming,
+        Ok(Some(seat)) => Opening::Seated(seat),
+        Err(Fault::Quota(error)) => return ApiError::from(error).into_response(),
+        Err(_) => {
+            return upgrade.on_upgrade(move |socket| async move {
+                CONNECTIONS_REFUSED.count(Turned::SessionsFull);
+                connection::turn_away(socket, &state).instrument(span).await;
+                drop(tracked);
+            });
+        }
+    };
+    let trace = Trace::here();
+    upgrade.on_upgrade(move |socket| async move {
+        let session = connection::run(socket, state, principal, opening).instrument(span);
+        let trace = trace.begin("session");
+        trace.clone().around(session).await;
+        trace.end();
+        drop(tracked);
+    })
+}
+
+/// Whether a connection says that it resumes a session.
+fn resumes(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|pair| pair == RESUMING_QUERY))
 }
 
 /// Who opens a session, if they may.

@@ -11,6 +11,7 @@
 mod awaited;
 mod names;
 mod offer;
+mod order;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use awaited::Awaited;
 use names::{message_name, phase_name};
 pub use offer::{CutOffer, Offer};
+use order::Place;
 use shared::protocol::codec::ClientFrame;
 use shared::protocol::examples::ExampleForm;
 use shared::protocol::message::{
@@ -27,6 +29,7 @@ use shared::protocol::message::{
 };
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::CLOSE_DONE;
+use shared::protocol::resume::{Inbox, Received};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use crate::error::Fault;
@@ -68,6 +71,8 @@ pub enum Effect<'a> {
         /// Its payload.
         payload: &'a [u8],
     },
+    /// The client has processed this and what was sent before it.
+    Confirmed(Received),
     /// Find this adapter for this session, then call `adapter_found`.
     UseAdapter {
         /// Of the `UseAdapter`.
@@ -114,7 +119,7 @@ pub struct Session {
     token: [u8; 16],
     phase: Phase,
     closed: bool,
-    sequence_next: u64,
+    inbox: Inbox,
     refusals: u32,
     /// What both sides agreed on.
     hello: Option<Hello>,
@@ -134,7 +139,7 @@ impl Session {
             token,
             phase: Phase::Handshake,
             closed: false,
-            sequence_next: 1,
+            inbox: Inbox::default(),
             refusals: 0,
             hello: None,
             stored: Stored::default(),
@@ -154,7 +159,7 @@ impl Session {
         self.awaited.is_some()
     }
 
-    /// Takes the next message of the client.
+    /// Takes the next message of the client. One that was processed before has no effect.
     pub fn handle<'a>(&mut self, frame: ClientFrame<'a>) -> Vec<Effect<'a>> {
         if self.closed {
             return Vec::new();
@@ -164,14 +169,12 @@ impl Session {
             message,
             payload,
         } = frame;
-        if sequence != self.sequence_next {
-            let fault = Fault::OutOfOrder {
-                expected: self.sequence_next,
-                actual: sequence,
-            };
-            return self.refuse(Some(sequence), &fault);
+        match self.place(sequence, &message) {
+            Ok(Place::Next) => self.inbox.take(payload.len()),
+            Ok(Place::Uncounted) => {}
+            Ok(Place::Again) => return Vec::new(),
+            Err(fault) => return self.refuse(Some(sequence), &fault),
         }
-        self.sequence_next += 1;
         match self.accept(sequence, message, payload) {
             Ok(effect) => vec![effect],
             Err(fault) => self.refuse(Some(sequence), &fault),
@@ -377,6 +380,9 @@ impl Session {
                 self.closed = true;
                 Ok(Effect::Close(CLOSE_DONE))
             }
+            ClientMessage::Received(received) => Ok(Effect::Confirmed(received)),
+            // Those that are known are found before anything gets here.
+            ClientMessage::Resume(_) => Err(Fault::UnknownSession),
         }
     }
 

@@ -7,16 +7,19 @@
 //! | [`test_server`] | the real daemon in this process, with directories of its own |
 //! | [`mod@reference`] | tensors computed by PyTorch, and our models on the same weights |
 //! | [`raw_client`] | frames over a real WebSocket, without the client's good manners |
+//! | [`cutting_proxy`] | a network that loses connections, in front of the daemon |
 //! | [`http`] | requests over a real socket, as they are written |
 //! | [`log`] | everything that the daemon logs, at the finest level |
 
 pub mod assets;
 pub mod browser;
+pub mod cutting_proxy;
 pub mod http;
 pub mod log;
 pub mod raw_client;
 pub mod reference;
 pub mod test_server;
 
+pub use cutting_proxy::{CuttingProxy, Direction, Disturbance, Fault};
 pub use raw_client::{RawClient, Received};
 pub use test_server::{Options, TestServer};

@@ -8,8 +8,10 @@ use futures_util::{SinkExt, StreamExt};
 use shared::protocol::codec::{decode_server, encode_client};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    ClientMessage, Hello, RefusalCode, Refused, SUBPROTOCOL, ServerMessage, Welcome,
+    ClientMessage, Hello, RefusalCode, Refused, SUBPROTOCOL, ServerMessage, TOKEN_SUBPROTOCOL,
+    Welcome,
 };
+use shared::protocol::resume::{RESUMING_QUERY, Resume, UNCOUNTED};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -50,7 +52,44 @@ impl RawClient {
         Self::connect_with(server, "/v1/session", SUBPROTOCOL).await
     }
 
-    /// Opens a WebSocket as a browser does, which names it in the query.
+    /// Opens a WebSocket as one that goes on with a session; a token lets it in where one is
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn connect_again(server: SocketAddr, token: Option<&str>) -> anyhow::Result<Self> {
+        let token = token.map(|token| format!(", {TOKEN_SUBPROTOCOL}{token}"));
+        let protocols = format!("{SUBPROTOCOL}{}", token.unwrap_or_default());
+        Self::connect_with(server, &format!("/v1/session?{RESUMING_QUERY}"), &protocols).await
+    }
+
+    /// Asks for a session in a connection of its own; what the client has received from it, and how
+    /// many messages it has sent, is known to the test.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not let it in.
+    pub async fn resuming(server: SocketAddr, resume: Resume) -> anyhow::Result<Self> {
+        let mut client = Self::connect_again(server, None).await?;
+        client.resume(resume).await?;
+        Ok(client)
+    }
+
+    /// Asks for a session.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn resume(&mut self, resume: Resume) -> anyhow::Result<()> {
+        let message = ClientMessage::Resume(resume);
+        self.send_bytes(encode_client(UNCOUNTED, &message, &[])?)
+            .await?;
+        self.server_sequence = resume.received + 1;
+        Ok(())
+    }
+
+    /// Opens a WebSocket as a browser does, which names its trace in the query.
     ///
     /// # Errors
     ///
@@ -66,7 +105,7 @@ impl RawClient {
     ///
     /// When the server does not let it in.
     pub async fn connect_as(server: SocketAddr, token: &str) -> anyhow::Result<Self> {
-        let protocols = format!("{SUBPROTOCOL}, cutlayer.token.{token}");
+        let protocols = format!("{SUBPROTOCOL}, {TOKEN_SUBPROTOCOL}{token}");
         Self::connect_with(server, "/v1/session", &protocols).await
     }
 
@@ -166,6 +205,13 @@ impl RawClient {
                 Some(Err(_)) | None => return Ok(Received::Closed(None)),
             };
             let frame = decode_server(&bytes, &Limits::default())?;
+            if frame.sequence == UNCOUNTED {
+                match frame.message {
+                    // Nothing is sent again here unless a test says so.
+                    ServerMessage::Received(_) => continue,
+                    message => return Ok(Received::Message(message)),
+                }
+            }
             let expected = self.server_sequence;
             ensure!(
                 frame.sequence == expected,
@@ -216,6 +262,16 @@ impl RawClient {
             Received::Closed(code) => Ok((refused.code, code)),
             other => bail!("expected the end; got {other:?}"),
         }
+    }
+
+    /// As `refused_for_good`, for a connection that got no session: the server counts from 1 there.
+    ///
+    /// # Errors
+    ///
+    /// As for that.
+    pub async fn refused_at_the_door(mut self) -> anyhow::Result<(RefusalCode, Option<u16>)> {
+        self.server_sequence = 1;
+        self.refused_for_good().await
     }
 
     /// Waits for the end of the connection, passing over messages.

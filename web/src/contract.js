@@ -13,7 +13,8 @@
  * | `preview({ examples })`, `preview_text(text, pair or null)` | `Preview` |
  * | `reading(ReadingWanted)` | `Reading`; `{ type: "reading", done, total }` events meanwhile |
  * | `stop_reading()`, at once | nothing; `reading` then fails with the name `Stopped` |
- * | `train(TrainOptions)` | nothing; events meanwhile |
+ * | `train(TrainOptions)` | nothing; events meanwhile, `{ type: "reconnecting", attempt, attempts_max }` and
+ *   `{ type: "reconnected" }` among them |
  * | `pause()`, `resume()`, `cancel()`, at once | nothing |
  * | `predict(Sentence[])` | `Prediction[]` |
  * | `traffic()`, at once | `Traffic` |

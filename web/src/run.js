@@ -21,6 +21,7 @@
  * @property {number[]} intervals milliseconds between the latest steps, pauses excluded
  * @property {number|null} lastAt arrival of the latest step, null after a pause
  * @property {number} bytesSent
+ * @property {number} attempt which connection is being tried again; 0 while there is one
  * @property {{ steps: number, best_step: number, reason: string }|null} done
  * @property {number} startedAt
  * @property {number|null} endedAt
@@ -45,6 +46,7 @@ export function newRun(at) {
     intervals: [],
     lastAt: null,
     bytesSent: 0,
+    attempt: 0,
     done: null,
     startedAt: at,
     endedAt: null,
@@ -67,6 +69,10 @@ export function foldRun(run, event) {
       return foldStep(run, event);
     case "validation":
       return { ...run, validations: [...run.validations, event] };
+    case "reconnecting":
+      return { ...run, attempt: event.attempt, lastAt: null };
+    case "reconnected":
+      return { ...run, attempt: 0, lastAt: event.at };
     case "paused":
       return { ...run, lastAt: null };
     case "continued":

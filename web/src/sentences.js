@@ -1,5 +1,6 @@
 /** What the page says when something happens: advice for errors, announcements for screen readers. Pure. */
 
+import { isBusy } from "./derived.js";
 import { count, decimal, duration, percent } from "./format.js";
 import { bestValidation, millisLeft } from "./run.js";
 
@@ -33,6 +34,7 @@ const ADVICE = {
   LimitExceeded: "Use fewer rows or smaller settings, then try again.",
   OneClassOnly: "Choose another label column, or a file with at least two different labels.",
   ProgramMissing: "Reload the page. If it happens again, tell whoever runs the server.",
+  SessionGone: "Train again: the examples have to be sent once more.",
   TokenNeeded: "Whoever runs the server gives you one. It stays in this tab until you close it.",
   UnknownAdapter: "Ask the server for its list of adapters, and choose one of them.",
   UnknownCut: "Choose another cut under “Model and device”.",
@@ -108,6 +110,8 @@ export const STEPS = [
  */
 export function announcement(state) {
   const { run } = state;
+  if (run && run.attempt > 0 && isBusy(state.phase))
+    return "The connection was lost. Trying again; nothing is lost.";
   switch (state.phase) {
     case "loading":
       return "Loading the model.";

@@ -62,6 +62,19 @@ test("the time left of training follows the latest steps", () => {
   assert.equal(millisLeft(run), 1600);
 });
 
+test("a lost connection is known until there is another one, and does not slow the pace", () => {
+  const lost = [
+    { type: "train_started", steps_total: 10, at: 0 },
+    step(1, 100),
+    { type: "reconnecting", attempt: 1, attempts_max: 10, at: 150 },
+    { type: "reconnecting", attempt: 2, attempts_max: 10, at: 400 },
+  ];
+  assert.equal(runOf(lost).attempt, 2);
+  const run = runOf([...lost, { type: "reconnected", at: 60_000 }, step(2, 60_100)]);
+  assert.equal(run.attempt, 0);
+  assert.equal(stepPace(run), 10);
+});
+
 test("a pause does not slow the pace", () => {
   const run = runOf([
     { type: "train_started", steps_total: 10, at: 0 },

@@ -146,8 +146,11 @@ impl<T: Transport> Client<T> {
             .job
             .train(&self.pipeline, plan, commands, &mut on_event);
         let done = Box::pin(run).await;
-        if done.is_err() {
-            self.trained = None;
+        if done.is_err()
+            && let Some(failed) = self.trained.take()
+        {
+            // Not a lost connection: the server need not wait for anybody.
+            failed.job.goodbye().await;
         }
         done
     }
@@ -171,8 +174,11 @@ impl<T: Transport> Client<T> {
         let mut order = with_split(&train, &validation);
         order.shuffle(&mut self.rng(Draw::Order)?);
         let examples = labelled(dataset, &order);
-        job.upload(&self.pipeline, &examples, commands, on_event)
-            .await?;
+        let uploaded = job.upload(&self.pipeline, &examples, commands, on_event);
+        if let Err(error) = uploaded.await {
+            job.goodbye().await;
+            return Err(error);
+        }
         let class_counts = class_counts(dataset, &train);
         Ok(Trained {
             job,
@@ -216,7 +222,13 @@ impl<T: Transport> Client<T> {
         let hello = self.hello(labels.len(), &TrainOptions::default());
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(connect().await?, hello, dtype.into(), traffic).await?;
-        let used = job.use_adapter(adapter).await?;
+        let used = match job.use_adapter(adapter).await {
+            Ok(used) => used,
+            Err(error) => {
+                job.goodbye().await;
+                return Err(error);
+            }
+        };
         self.trained = Some(Trained {
             job,
             labels,
@@ -245,13 +257,22 @@ impl<T: Transport> Client<T> {
         &mut self,
         texts: &[(RawText, Option<RawText>)],
     ) -> Result<Vec<Answer>, ClientError> {
-        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
-        let texts = owned_pairs(texts);
-        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
+        let probabilities = self.probabilities(&owned_pairs(texts)).await?;
+        let trained = self.trained.as_ref().ok_or(NOTHING_TRAINED)?;
         let answers = probabilities.chunks_exact(trained.labels.len());
         Ok(answers
             .map(|classes| answer(&trained.labels, classes))
             .collect())
+    }
+
+    /// Class probabilities by the adapter of the last run.
+    async fn probabilities(&mut self, texts: &[TextPair<'_>]) -> Result<Vec<f32>, ClientError> {
+        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let found = trained.job.predict(&self.pipeline, texts).await;
+        if matches!(found, Err(ClientError::SessionGone)) {
+            self.trained = None; // and with it the adapter: the next run has a session of its own
+        }
+        found
     }
 
     /// Classifies a second labelled file with the adapter of the last run and counts the right
@@ -267,14 +288,15 @@ impl<T: Transport> Client<T> {
         bytes: &[u8],
         chosen: &ChosenColumns,
     ) -> Result<Evaluation, ClientError> {
-        let trained = self.trained.as_mut().ok_or(NOTHING_TRAINED)?;
+        let trained = self.trained.as_ref().ok_or(NOTHING_TRAINED)?;
+        let n_classes = trained.labels.len();
         let table = Table::read(name, bytes)?;
         let columns = Columns::choose(&table, &chosen.as_choice())?;
         let dataset = Dataset::with_labels(&table, &columns, &trained.labels)?;
         let texts: Vec<_> = dataset.examples().iter().map(text_pair).collect();
-        let probabilities = trained.job.predict(&self.pipeline, &texts).await?;
-        let answers = probabilities.chunks_exact(trained.labels.len());
-        let mut confusion = Confusion::new(trained.labels.len());
+        let probabilities = self.probabilities(&texts).await?;
+        let answers = probabilities.chunks_exact(n_classes);
+        let mut confusion = Confusion::new(n_classes);
         for (example, answer) in dataset.examples().iter().zip(answers) {
             confusion.add(example.label as usize, best_class(answer).unwrap_or(0));
         }

@@ -20,7 +20,7 @@ impl<T: Transport> Job<T> {
     pub async fn use_adapter(&mut self, asked: Option<[u8; 16]>) -> Result<[u8; 16], ClientError> {
         let frame = self.session.use_adapter(asked)?;
         self.send(frame).await?;
-        match self.receive().await?.message {
+        match self.receive(&mut |_| {}).await?.message {
             ServerMessage::AdapterInUse(used) if asked.is_none_or(|key| key == used.adapter) => {
                 Ok(used.adapter)
             }
@@ -55,7 +55,7 @@ impl<T: Transport> Job<T> {
             };
             let frame = self.session.predict(predict, &payload)?;
             self.send(frame).await?;
-            let answer = self.receive().await?;
+            let answer = self.receive(&mut |_| {}).await?;
             all.extend(
                 self.probabilities(pipeline, request_id, batch.len(), answer)
                     .await?,

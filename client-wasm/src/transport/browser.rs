@@ -5,6 +5,8 @@ use futures_channel::oneshot;
 use futures_util::StreamExt;
 use js_sys::{Array, ArrayBuffer, Uint8Array};
 use shared::protocol::message::SUBPROTOCOL;
+use shared::protocol::refusal::CLOSE_COMING_BACK;
+use shared::protocol::resume::RESUMING_QUERY;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
@@ -27,6 +29,7 @@ enum Incoming {
 
 /// A connection to a server.
 pub struct BrowserTransport {
+    server: Server,
     socket: WebSocket,
     trace: TraceId,
     inbox: UnboundedReceiver<Incoming>,
@@ -43,14 +46,18 @@ impl BrowserTransport {
     ///
     /// `ClientError::Disconnected` when nobody answers.
     pub async fn connect(server: &Server) -> Result<Self, ClientError> {
-        let refused = |_| disconnected("the browser does not allow this address");
         let trace = TraceId::draw()?;
+        Self::open(server, trace, &format!("trace={trace}")).await
+    }
+
+    async fn open(server: &Server, trace: TraceId, query: &str) -> Result<Self, ClientError> {
+        let refused = |_| disconnected("the browser does not allow this address");
         // A browser sets no headers of a WebSocket.
         let subprotocols = Array::of1(&SUBPROTOCOL.into());
         if let Some(token) = server.token_subprotocol() {
             subprotocols.push(&token.into());
         }
-        let url = format!("{}?trace={trace}", server.socket_url(SESSION_PATH));
+        let url = format!("{}?{query}", server.socket_url(SESSION_PATH));
         let socket = WebSocket::new_with_str_sequence(&url, &subprotocols).map_err(refused)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let (sender, inbox) = unbounded();
@@ -75,6 +82,7 @@ impl BrowserTransport {
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         let mut transport = Self {
+            server: server.clone(),
             socket,
             trace,
             inbox,
@@ -90,12 +98,19 @@ impl BrowserTransport {
     }
 }
 
+impl BrowserTransport {
+    fn is_open(&self) -> bool {
+        self.socket.ready_state() == WebSocket::OPEN
+    }
+}
+
 impl Transport for BrowserTransport {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), ClientError> {
-        while self.socket.buffered_amount() > BUFFERED_BYTES_MAX {
+        // What a closed socket has not sent stays in its queue for ever.
+        while self.is_open() && self.socket.buffered_amount() > BUFFERED_BYTES_MAX {
             sleep(BACKED_UP_MILLIS).await;
         }
-        if self.socket.ready_state() != WebSocket::OPEN {
+        if !self.is_open() {
             return Err(disconnected("closed"));
         }
         self.socket
@@ -117,6 +132,20 @@ impl Transport for BrowserTransport {
 
     async fn breathe(&mut self) {
         super::breathe().await;
+    }
+
+    async fn reopen(&mut self) -> Result<(), ClientError> {
+        // A browser leaves no connection without a close frame, and without this code that would
+        // end the session, where the server has not noticed yet that the connection is lost.
+        let _ = self.socket.close_with_code(CLOSE_COMING_BACK);
+        let trace = TraceId::draw()?;
+        let query = format!("trace={trace}&{RESUMING_QUERY}");
+        *self = Self::open(&self.server, trace, &query).await?;
+        Ok(())
+    }
+
+    async fn wait(millis: u32) {
+        sleep(i32::try_from(millis).unwrap_or(i32::MAX)).await;
     }
 }
 

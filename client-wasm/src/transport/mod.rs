@@ -38,6 +38,17 @@ pub trait Transport {
 
     /// Lets other tasks of this thread run, so that a person's "stop" is seen between two batches.
     async fn breathe(&mut self);
+
+    /// Connects to the same server again, in place of a connection that was lost, to go on with a
+    /// session. After a failure, and when its future is dropped, it can be asked again.
+    ///
+    /// # Errors
+    ///
+    /// `ClientError::Disconnected` when nobody answers.
+    async fn reopen(&mut self) -> Result<(), ClientError>;
+
+    /// Waits so many milliseconds.
+    async fn wait(millis: u32);
 }
 
 /// Lets other tasks of this thread run: in a browser its event loop, where a person's "stop" waits.
@@ -88,13 +99,17 @@ impl fmt::Display for TraceId {
 
 /// The error of a connection that the server has closed.
 fn closed(code: u16, trace: TraceId) -> ClientError {
-    disconnected(format!("closed with code {code}; request {trace}"))
+    ClientError::Disconnected {
+        reason: format!("closed with code {code}; request {trace}"),
+        code: Some(code),
+    }
 }
 
 /// The error of a connection that has ended.
-fn disconnected(reason: impl Into<String>) -> ClientError {
+pub(crate) fn disconnected(reason: impl Into<String>) -> ClientError {
     ClientError::Disconnected {
         reason: reason.into(),
+        code: None,
     }
 }
 

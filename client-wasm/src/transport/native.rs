@@ -1,8 +1,11 @@
 //! A WebSocket by tokio-tungstenite.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::SUBPROTOCOL;
+use shared::protocol::resume::RESUMING_QUERY;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -17,6 +20,7 @@ use crate::server::Server;
 /// A connection to a server.
 #[derive(Debug)]
 pub struct NativeTransport {
+    server: Server,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     trace: TraceId,
 }
@@ -28,10 +32,28 @@ impl NativeTransport {
     ///
     /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
     pub async fn connect(server: impl Into<Server>) -> Result<Self, ClientError> {
-        let server = server.into();
+        Self::open(server.into(), SESSION_PATH).await
+    }
+
+    /// Connects to a server again, to go on with a session there.
+    ///
+    /// # Errors
+    ///
+    /// As for `connect`.
+    pub async fn reconnect(server: &Server) -> Result<Self, ClientError> {
+        let path = format!("{SESSION_PATH}?{RESUMING_QUERY}");
+        Self::open(server.clone(), &path).await
+    }
+
+    /// Where it is connected to.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    async fn open(server: Server, path: &str) -> Result<Self, ClientError> {
         let lost = |error: &dyn std::fmt::Display| disconnected(error.to_string());
         let mut request = server
-            .socket_url(SESSION_PATH)
+            .socket_url(path)
             .into_client_request()
             .map_err(|e| lost(&e))?;
         let trace = TraceId::draw()?;
@@ -52,7 +74,11 @@ impl NativeTransport {
         let (socket, _) = connect_async_with_config(request, Some(config), true)
             .await
             .map_err(|error| lost(&error))?;
-        Ok(Self { socket, trace })
+        Ok(Self {
+            server,
+            socket,
+            trace,
+        })
     }
 }
 
@@ -87,5 +113,14 @@ impl Transport for NativeTransport {
 
     async fn breathe(&mut self) {
         super::breathe().await;
+    }
+
+    async fn reopen(&mut self) -> Result<(), ClientError> {
+        *self = Self::reconnect(&self.server).await?;
+        Ok(())
+    }
+
+    async fn wait(millis: u32) {
+        tokio::time::sleep(Duration::from_millis(u64::from(millis))).await;
     }
 }

@@ -54,6 +54,16 @@ pub struct ServingArgs {
     )]
     pub connections_max: u16,
 
+    /// How long a session whose connection was lost waits for its client; 0: it ends at once.
+    #[arg(
+        long,
+        env = "CUTLAYER_RESUME_WINDOW",
+        value_name = "SECONDS",
+        default_value_t = 120,
+        value_parser = clap::value_parser!(u16).range(..=3600)
+    )]
+    pub resume_window: u16,
+
     /// How often a run that goes on is written to disk: a crash costs it at most these seconds and a
     /// step. 0 is after every step.
     #[arg(

@@ -17,6 +17,8 @@ pub(super) fn message_name(message: &ClientMessage) -> &'static str {
         ClientMessage::BatchActivations(_) => "BatchActivations",
         ClientMessage::PooledGradient(_) => "PooledGradient",
         ClientMessage::Verdict(_) => "Verdict",
+        ClientMessage::Resume(_) => "Resume",
+        ClientMessage::Received(_) => "Received",
         ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }

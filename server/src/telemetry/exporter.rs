@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::metrics::{
     BUILD_INFO, CHECKPOINT_FAILURES, CONNECTIONS_REFUSED, Description, HTTP_RESPONSES, Kind,
-    PROCESS_START, REFUSALS, STORE_BYTES, all,
+    PROCESS_START, REFUSALS, SESSIONS_PARKED, SESSIONS_RESUMED, STORE_BYTES, all,
 };
 
 /// How often recorded values are folded into their buckets when nobody fetches them; they pile up
@@ -66,6 +66,8 @@ pub fn install() -> Result<Exporter, ExporterError> {
     metrics::gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     PROCESS_START.set(now.map_or(0.0, |now| now.as_secs_f64()));
+    SESSIONS_PARKED.set(0.0);
+    SESSIONS_RESUMED.add(0);
     CONNECTIONS_REFUSED.begin();
     HTTP_RESPONSES.begin();
     REFUSALS.begin();

@@ -52,6 +52,18 @@ pub static SESSIONS_OPENED: Counter = Counter::new(
     Unit::Count,
     "Sessions that began.",
 );
+/// Sessions between two connections.
+pub static SESSIONS_PARKED: Gauge = Gauge::new(
+    "cutlayer_sessions_parked",
+    Unit::Count,
+    "Open sessions whose connection was lost and that wait for their client.",
+);
+/// Sessions that went on in another connection.
+pub static SESSIONS_RESUMED: Counter = Counter::new(
+    "cutlayer_sessions_resumed_total",
+    Unit::Count,
+    "Times that a session went on in another connection.",
+);
 /// Frames from clients.
 pub static FRAMES_RECEIVED: Counter = Counter::new(
     "cutlayer_frames_received_total",
@@ -191,12 +203,14 @@ pub(super) const BUILD_INFO: Description = Description {
 };
 
 /// Every metric, in the order of docs/operations.md.
-pub const ALL: [&Description; 25] = [
+pub const ALL: [&Description; 27] = [
     &CONNECTIONS_OPEN.0,
     &CONNECTIONS_REFUSED.0,
     &HTTP_RESPONSES.0,
     &SESSIONS_OPEN.0,
     &SESSIONS_OPENED.0,
+    &SESSIONS_PARKED.0,
+    &SESSIONS_RESUMED.0,
     &FRAMES_RECEIVED.0,
     &RECEIVED_BYTES.0,
     &FRAMES_SENT.0,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grow::vec_as_it_arrives;
 use super::limits::Limits;
+pub use super::resume::{Received, Resume};
 use super::tensor::TensorDescriptor;
 
 /// The version that both sides state in their first message.
@@ -44,6 +45,11 @@ pub enum ClientMessage {
     PooledGradient(PooledGradient),
     /// Answers `Pooled` of validation examples.
     Verdict(Verdict),
+    /// Goes on with a session whose connection was lost; must be first and only first, and is not
+    /// counted.
+    Resume(Resume),
+    /// Confirms what the client has processed; not counted.
+    Received(Received),
     /// Predicts with an adapter that the server keeps, instead of training one.
     UseAdapter(UseAdapter),
 }
@@ -82,6 +88,10 @@ pub enum ServerMessage {
     CutGradient(CutGradient),
     /// Answers `Predict` where the labels are at the client; the payload holds the pooled outputs.
     PooledPrediction(PooledPrediction),
+    /// Answers `Resume` with what the server has processed; not counted.
+    Resumed(Received),
+    /// Confirms what the server has processed; not counted.
+    Received(Received),
     /// Answers `UseAdapter`: this adapter predicts.
     AdapterInUse(AdapterInUse),
 }
@@ -489,6 +499,8 @@ pub enum RefusalCode {
     NotAwaited,
     /// The token does not allow this.
     Forbidden,
+    /// No session of this tenant has this token, or it cannot go on where the client wants to.
+    UnknownSession,
     /// The tenant has no such adapter, or no default.
     UnknownAdapter,
 }

@@ -8,6 +8,7 @@
 //! | [`examples`], [`exchange`] | whether a header, its payload and the session agree |
 //! | [`settings`], [`limits`] | what is too much |
 //! | [`refusal`] | what the other side is told when something is not accepted |
+//! | [`resume`] | what each side remembers for the case that the connection is lost |
 //! | [`codec`] | all of it as frames, and back |
 //!
 //! Nothing here knows sockets, models or text.
@@ -23,5 +24,6 @@ pub mod message;
 mod numbers;
 pub mod phase;
 pub mod refusal;
+pub mod resume;
 pub mod settings;
 pub mod tensor;

@@ -33,14 +33,14 @@ impl Phase {
     /// Tells whether the client may send this message now.
     pub fn allows(self, message: &ClientMessage) -> bool {
         match message {
-            ClientMessage::Hello(_) => self == Self::Handshake,
+            ClientMessage::Hello(_) | ClientMessage::Resume(_) => self == Self::Handshake,
             ClientMessage::Upload(_) | ClientMessage::UseAdapter(_) => self == Self::Collecting,
             ClientMessage::Train(_) => matches!(self, Self::Collecting | Self::Trained),
             ClientMessage::Pause => self == Self::Training,
             ClientMessage::Continue => self == Self::Held,
             ClientMessage::Cancel => matches!(self, Self::Training | Self::Held),
             ClientMessage::Predict(_) => self == Self::Trained,
-            ClientMessage::Goodbye => self != Self::Handshake,
+            ClientMessage::Goodbye | ClientMessage::Received(_) => self != Self::Handshake,
             // A run that is held has still asked, and its answer may be on the way.
             ClientMessage::BatchActivations(_)
             | ClientMessage::PooledGradient(_)

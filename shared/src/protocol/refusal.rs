@@ -19,10 +19,13 @@ pub const CLOSE_INTERNAL: u16 = 1011;
 pub const CLOSE_RESTART: u16 = 1012;
 /// The server has no room; come back later.
 pub const CLOSE_TRY_LATER: u16 = 1013;
+/// A client gives a connection up and not its session; for clients that cannot leave a connection
+/// without a close frame. Source: RFC 6455, section 7.4.2, codes for private use.
+pub const CLOSE_COMING_BACK: u16 = 4000;
 
 impl RefusalCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MalformedFrame,
         Self::WrongVersion,
         Self::UnknownModel,
@@ -40,6 +43,7 @@ impl RefusalCode {
         Self::Internal,
         Self::NotAwaited,
         Self::Forbidden,
+        Self::UnknownSession,
         Self::UnknownAdapter,
     ];
 
@@ -57,7 +61,8 @@ impl RefusalCode {
             | Self::WrongBottom
             | Self::UnknownCut
             | Self::OutOfOrder
-            | Self::Busy => true,
+            | Self::Busy
+            | Self::UnknownSession => true,
             Self::BadSettings
             | Self::WrongPhase
             | Self::WrongShape

@@ -26,7 +26,8 @@ async fn the_page_says_that_the_server_went_away_needs_chromium() -> anyhow::Res
     page.click("train-button").await?;
     page.phase("training", COMPUTED).await?;
     page.server.shutdown.cancel();
-    page.phase("error", SOON).await?;
+    // It tries to come back for about a minute.
+    page.phase("error", COMPUTED).await?;
     page.picture("2-gone").await?;
     let error = "document.querySelector('[data-testid=error]').dataset.name";
     ensure!(page.value(error).await? == "Disconnected", "another error");

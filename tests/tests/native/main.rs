@@ -13,6 +13,7 @@ mod pipeline;
 mod process;
 mod reading;
 mod reference;
+mod resume;
 mod samples;
 mod server_http;
 mod server_session;

@@ -63,6 +63,14 @@ impl Person {
         }
     }
 
+    /// The same person, whose further connections go through another address.
+    pub fn through(self, address: std::net::SocketAddr) -> Self {
+        Self {
+            address: format!("http://{address}"),
+            ..self
+        }
+    }
+
     pub async fn protect(&mut self, mechanism: &str) {
         let options = PrivacyOptions {
             mechanism: mechanism.to_owned(),

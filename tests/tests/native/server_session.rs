@@ -314,9 +314,9 @@ async fn messages_of_later_phases_are_refused_before_there_is_anything() {
 }
 
 #[tokio::test]
-async fn a_gap_or_a_replay_ends_the_session() {
+async fn a_gap_ends_the_session() {
     let server = server().await;
-    for sequence in [0, 1, 3, u64::MAX] {
+    for sequence in [0, 3, u64::MAX] {
         let mut client = welcomed(&server).await;
         let (upload, payload) = upload(0, 2, 1);
         client.sequence = sequence.min(u64::MAX - 1);

@@ -107,6 +107,7 @@ function stageView(run, id, phase, { bottom }) {
 /** @param {import("../run.js").Run} run @param {string} phase */
 function timeLeft(run, phase) {
   if (run.endedAt !== null) return `none, took ${duration(run.endedAt - run.startedAt)}`;
+  if (run.attempt > 0 && phase !== "error") return "connection lost, trying again";
   if (phase === "paused") return "paused";
   if (!isBusy(/** @type {import("../initial.js").Phase} */ (phase))) return "interrupted";
   const millis = millisLeft(run);

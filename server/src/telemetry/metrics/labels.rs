@@ -121,6 +121,7 @@ impl Closed for RefusalCode {
             Self::UnknownCut => "unknown_cut",
             Self::BadSettings => "bad_settings",
             Self::Forbidden => "forbidden",
+            Self::UnknownSession => "unknown_session",
             Self::WrongPhase => "wrong_phase",
             Self::OutOfOrder => "out_of_order",
             Self::WrongShape => "wrong_shape",

@@ -51,7 +51,7 @@ async fn the_id_that_a_client_names_is_that_of_its_session() {
     let address = format!("http://{}", server.addr);
     let mut transport = NativeTransport::connect(&address).await.unwrap();
     server.shutdown.cancel();
-    let Err(ClientError::Disconnected { reason }) = transport.receive().await else {
+    let Err(ClientError::Disconnected { reason, .. }) = transport.receive().await else {
         panic!("the server did not close")
     };
     let named = reason.strip_prefix("closed with code 1013; request ");

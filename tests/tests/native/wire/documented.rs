@@ -10,6 +10,7 @@ use shared::protocol::limits::{
 use shared::protocol::message::RefusalCode;
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal;
+use shared::protocol::resume::{CONFIRM_BYTES, CONFIRM_MESSAGES};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::document::{blocks, table};
@@ -166,6 +167,8 @@ fn limits_are_the_documented_ones() {
         ),
         ("model_id`, bytes", MODEL_ID_BYTES_MAX as u64),
         ("handshake, seconds", HANDSHAKE_SECS_MAX),
+        ("messages before `Received` is due", CONFIRM_MESSAGES),
+        ("payload bytes before `Received` is due", CONFIRM_BYTES),
         ("answer to a run, seconds", ANSWER_SECS_MAX),
     ];
     assert_rows(&table(&["limit", "value"]), &expected);

@@ -13,6 +13,7 @@ use shared::protocol::message::{
     Refused, ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, UseAdapter,
     ValidationReport, Verdict, Welcome,
 };
+use shared::protocol::resume::{Received, Resume};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 fn config() -> ProptestConfig {
@@ -157,9 +158,17 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
         .prop_map(|(step, judgement)| ClientMessage::Verdict(Verdict { step, judgement }));
     let adapter = any::<Option<[u8; 16]>>()
         .prop_map(|adapter| ClientMessage::UseAdapter(UseAdapter { adapter }));
+    let resume = any::<([u8; 16], u64)>().prop_map(|(session_token, received)| {
+        ClientMessage::Resume(Resume {
+            session_token,
+            received,
+        })
+    });
+    let received = received().prop_map(ClientMessage::Received);
+    let connection = prop_oneof![resume, received];
     prop_oneof![
         (
-            prop_oneof![hello(), train(), empty, verdict, adapter],
+            prop_oneof![hello(), train(), empty, verdict, connection, adapter],
             Just(vec![])
         ),
         (
@@ -167,6 +176,10 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
             vec(any::<u8>(), 0..100)
         ),
     ]
+}
+
+fn received() -> impl Strategy<Value = Received> {
+    any::<u64>().prop_map(|received| Received { received })
 }
 
 /// What answers a run with a tensor.
@@ -340,7 +353,10 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
             })
         });
     let empty = select(vec![ServerMessage::Paused, ServerMessage::Continued]);
+    let resumed = received().prop_map(ServerMessage::Resumed);
     prop_oneof![
+        resumed,
+        received().prop_map(ServerMessage::Received),
         welcome(),
         report(),
         acknowledged,

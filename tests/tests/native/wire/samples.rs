@@ -4,10 +4,11 @@ use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     Acknowledged, AdapterInUse, AdapterSettings, AdapterTarget, Batch, BatchActivations,
     BottomTraining, ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement,
-    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode,
-    Refused, ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, UseAdapter,
-    ValidationReport, Verdict, Welcome,
+    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, Received,
+    RefusalCode, Refused, Resume, ServerMessage, Split, StepReport, TrainDone, TrainSettings,
+    Upload, UseAdapter, ValidationReport, Verdict, Welcome,
 };
+use shared::protocol::resume::UNCOUNTED;
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 pub(super) struct ClientSample {
@@ -83,6 +84,8 @@ pub(super) fn client_name(message: &ClientMessage) -> &'static str {
         ClientMessage::BatchActivations(_) => "BatchActivations",
         ClientMessage::PooledGradient(_) => "PooledGradient",
         ClientMessage::Verdict(_) => "Verdict",
+        ClientMessage::Resume(_) => "Resume",
+        ClientMessage::Received(_) => "Received",
         ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }
@@ -104,6 +107,8 @@ pub(super) fn server_name(message: &ServerMessage) -> &'static str {
         ServerMessage::Pooled(_) => "Pooled",
         ServerMessage::CutGradient(_) => "CutGradient",
         ServerMessage::PooledPrediction(_) => "PooledPrediction",
+        ServerMessage::Resumed(_) => "Resumed",
+        ServerMessage::Received(_) => "Received",
         ServerMessage::AdapterInUse(_) => "AdapterInUse",
     }
 }
@@ -142,6 +147,14 @@ pub(super) fn client() -> Vec<ClientSample> {
             vec![],
         ),
         (
+            ClientMessage::Resume(Resume {
+                session_token: counted(),
+                received: 5,
+            }),
+            vec![],
+        ),
+        (ClientMessage::Received(Received { received: 16 }), vec![]),
+        (
             ClientMessage::UseAdapter(UseAdapter {
                 adapter: Some(counted()),
             }),
@@ -152,7 +165,11 @@ pub(super) fn client() -> Vec<ClientSample> {
         .zip(messages)
         .map(|(sequence, (message, values))| ClientSample {
             name: client_name(&message),
-            sequence,
+            sequence: if message.is_counted() {
+                sequence
+            } else {
+                UNCOUNTED
+            },
             message,
             values,
         });
@@ -206,6 +223,8 @@ pub(super) fn server() -> Vec<ServerSample> {
             request_id: 1,
             pooled: tensor(ActivationDtype::F32, 1),
         }),
+        ServerMessage::Resumed(Received { received: 4 }),
+        ServerMessage::Received(Received { received: 16 }),
         ServerMessage::AdapterInUse(AdapterInUse { adapter: counted() }),
     ];
     let at_the_door = ServerMessage::Refused(Refused {
@@ -225,9 +244,10 @@ pub(super) fn server() -> Vec<ServerSample> {
             message,
         }
     };
-    let named = (1..)
-        .zip(messages)
-        .map(|(at, message)| sample(server_name(&message), at, message));
+    let named = (1..).zip(messages).map(|(at, message)| {
+        let sequence = if message.is_counted() { at } else { UNCOUNTED };
+        sample(server_name(&message), sequence, message)
+    });
     let door = sample("Refused-at-the-door", 1, at_the_door);
     named.chain([door]).collect()
 }
