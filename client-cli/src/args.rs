@@ -1,6 +1,7 @@
 //! The command line. Names and defaults are those of the page.
 
 mod privacy;
+pub(crate) mod remote;
 mod training;
 
 use std::path::PathBuf;
@@ -12,13 +13,15 @@ use client_wasm::file::ChosenColumns;
 use client_wasm::options::{
     BottomPrecision, ConnectOptions, DeviceChoice, PrivacyOptions, SEQ_LENGTH_DEFAULT,
 };
-use client_wasm::server::{AccessToken, Server};
+use client_wasm::server::Server;
 use serde::de::DeserializeOwned;
 
 pub(crate) use training::Training;
 
 use crate::audit::args::AuditArgs;
+use crate::client_side::ClientSide;
 use privacy::Privacy;
+use remote::{AdaptersArgs, JobsArgs, Remote};
 
 /// Fine-tunes a language model of a server on text that stays on this machine.
 ///
@@ -36,10 +39,11 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Train a classifier on a file of labelled texts, and try it.
     Train(Box<TrainArgs>),
-    /// Train on one file, then classify the texts of another.
+    /// Classify the texts of a file: with a classifier that is trained first, or with one that the server keeps.
     ///
-    /// The server forgets a session, and with it the adapter, when the connection ends. So the classifier is trained
-    /// and used in one run, and `--train` is required.
+    /// `--train FILE` trains and classifies in one run. `--adapter` asks an adapter that the server keeps. The server does
+    /// not know what its classes are called, nor how your texts are to be protected: `cutlayer train --client-side FILE`
+    /// writes that down on this machine, and `--client-side FILE` reads it here.
     Predict(Box<PredictArgs>),
     /// Show texts beside what the server would see of them. Sends nothing of the file.
     Preview(Box<PreviewArgs>),
@@ -48,15 +52,33 @@ pub(crate) enum Command {
     /// The attacker knows the model's lower part, the mechanism and its parameters, and public text. What it recovers
     /// stays on this machine.
     Audit(Box<AuditArgs>),
+    /// See, hold, continue, end and delete jobs of the server.
+    Jobs(JobsArgs),
+    /// See, name, take and bring adapters that the server keeps.
+    Adapters(AdaptersArgs),
 }
 
 impl Command {
-    pub(crate) fn common(&self) -> &Common {
+    /// What the commands that run the bottom here understand.
+    fn common(&self) -> Option<&Common> {
         match self {
-            Self::Train(args) => &args.common,
-            Self::Predict(args) => &args.common,
-            Self::Preview(args) => &args.common,
-            Self::Audit(args) => &args.common,
+            Self::Train(args) => Some(&args.common),
+            Self::Predict(args) => Some(&args.common),
+            Self::Preview(args) => Some(&args.common),
+            Self::Audit(args) => Some(&args.common),
+            Self::Jobs(_) | Self::Adapters(_) => None,
+        }
+    }
+
+    /// Which server.
+    pub(crate) fn remote(&self) -> &Remote {
+        match self {
+            Self::Train(args) => &args.common.remote,
+            Self::Predict(args) => &args.common.remote,
+            Self::Preview(args) => &args.common.remote,
+            Self::Audit(args) => &args.common.remote,
+            Self::Jobs(args) => &args.remote,
+            Self::Adapters(args) => &args.remote,
         }
     }
 
@@ -64,7 +86,7 @@ impl Command {
         match self {
             Self::Train(args) => Some(&args.training),
             Self::Predict(args) => Some(&args.training),
-            Self::Preview(_) | Self::Audit(_) => None,
+            Self::Preview(_) | Self::Audit(_) | Self::Jobs(_) | Self::Adapters(_) => None,
         }
     }
 }
@@ -106,6 +128,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, help_heading = "After training")]
     pub(crate) interactive: bool,
 
+    /// Write down what stays here of the classifier, for `cutlayer predict --adapter`: names of the classes, protection,
+    /// cut and length of texts. As private as your labels.
+    #[arg(long, value_name = "FILE", help_heading = "After training")]
+    pub(crate) client_side: Option<PathBuf>,
+
     /// Keep what is sent and received in this directory, and beside it the PRIVATE truth, for `cutlayer audit --recorded`.
     #[arg(long, value_name = "DIR", help_heading = "Audit")]
     pub(crate) record: Option<PathBuf>,
@@ -117,9 +144,23 @@ pub(crate) struct PredictArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Labelled texts to train on first: the server keeps no classifier after the connection ends.
-    #[arg(long, value_name = "TRAINFILE")]
-    pub(crate) train: PathBuf,
+    /// Labelled texts to train on first.
+    #[arg(
+        long,
+        value_name = "TRAINFILE",
+        required_unless_present = "adapter",
+        conflicts_with = "adapter"
+    )]
+    pub(crate) train: Option<PathBuf>,
+
+    /// An adapter that the server keeps, by id or name, or `default`; see `cutlayer adapters list`.
+    #[arg(long, value_name = "ADAPTER")]
+    pub(crate) adapter: Option<String>,
+
+    /// What stayed here of the classifier when it was trained. Without it classes have numbers instead of names, and the
+    /// protection is the one of this command line.
+    #[arg(long, value_name = "FILE", conflicts_with = "train")]
+    pub(crate) client_side: Option<PathBuf>,
 
     /// Write the predictions to this CSV file instead of standard output.
     #[arg(long, value_name = "FILE")]
@@ -149,26 +190,8 @@ pub(crate) struct PreviewArgs {
 /// What all commands understand.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
-    /// Address of the server.
-    #[arg(
-        long,
-        env = "CUTLAYER_SERVER",
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8420",
-        value_parser = server
-    )]
-    server: String,
-
-    /// What the server's operator gave you, where it asks for that; better in the variable, since others can read command
-    /// lines.
-    #[arg(
-        long,
-        env = "CUTLAYER_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN",
-        value_parser = AccessToken::new
-    )]
-    token: Option<AccessToken>,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 
     /// What the bottom of the model runs on; `auto` takes a GPU where there is one.
     #[arg(long, default_value = "auto", value_parser = named::<DeviceChoice>(&["auto", "cpu", "gpu"]))]
@@ -190,10 +213,6 @@ pub(crate) struct Common {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     seq_length_max: u32,
-
-    /// Print one JSON object a line on standard output instead of text for people.
-    #[arg(long)]
-    pub(crate) json: bool,
 
     /// Column that holds the text, by name or position; found when not given.
     #[arg(long, value_name = "NAME", help_heading = "Columns")]
@@ -230,6 +249,27 @@ impl Common {
         }
     }
 
+    /// The same with what stayed here of a classifier.
+    pub(crate) fn as_trained(&self, side: &ClientSide) -> Self {
+        Self {
+            seq_length_max: side.seq_length_max,
+            ..self.as_recorded(side.cut, &side.privacy)
+        }
+    }
+
+    /// Blocks that run here, where it was said.
+    pub(crate) fn cut(&self) -> Option<u32> {
+        self.cut
+    }
+
+    /// The same with the cut of an adapter.
+    pub(crate) fn with_cut(&self, cut: u32) -> Self {
+        Self {
+            cut: Some(cut),
+            ..self.clone()
+        }
+    }
+
     /// The same with cut and privacy of a recorded run.
     pub(crate) fn as_recorded(&self, cut: u32, privacy: &PrivacyOptions) -> Self {
         Self {
@@ -240,7 +280,7 @@ impl Common {
     }
 
     pub(crate) fn server(&self) -> Server {
-        Server::from(&self.server).with_token(self.token.clone())
+        self.remote.server()
     }
 
     pub(crate) fn columns(&self) -> ChosenColumns {
@@ -260,13 +300,14 @@ impl Args {
     /// A usage error, which ends the program with 2.
     pub(crate) fn check(&self) -> Result<(), clap::Error> {
         let usage = |kind, sentence: String| Self::command().error(kind, sentence);
-        if let Err(sentence) = self.command.common().privacy.check() {
+        let Some(common) = self.command.common() else {
+            return Ok(());
+        };
+        if let Err(sentence) = common.privacy.check() {
             return Err(usage(ErrorKind::ArgumentConflict, sentence));
         }
         let training = self.command.training();
-        if let Some(sentence) =
-            training.and_then(|training| training.conflict(self.command.common()))
-        {
+        if let Some(sentence) = training.and_then(|training| training.conflict(common)) {
             return Err(usage(ErrorKind::ArgumentConflict, sentence.to_owned()));
         }
         match training.map_or(Ok(()), Training::check) {
@@ -282,16 +323,6 @@ pub(crate) fn named<T: DeserializeOwned + Clone + Send + Sync + 'static>(
 ) -> impl TypedValueParser<Value = T> {
     let value = |name: String| serde_json::from_value(serde_json::Value::String(name));
     PossibleValuesParser::new(names.to_vec()).try_map(value)
-}
-
-fn server(url: &str) -> Result<String, &'static str> {
-    let host = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
-    match host {
-        Some(host) if !host.is_empty() => Ok(url.trim_end_matches('/').to_owned()),
-        _ => Err("an address such as http://127.0.0.1:8420 is needed"),
-    }
 }
 
 #[cfg(test)]
@@ -320,7 +351,9 @@ mod tests {
 
     #[test]
     fn every_command_and_option_is_explained() {
-        for command in Args::command().get_subcommands() {
+        let args = Args::command();
+        let commands = args.get_subcommands();
+        for command in commands.flat_map(|one| [one].into_iter().chain(one.get_subcommands())) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{}", argument.get_id());
@@ -335,7 +368,7 @@ mod tests {
             args.command.training().unwrap().options(),
             TrainOptions::default()
         );
-        let common = args.command.common();
+        let common = args.command.common().unwrap();
         let page = ConnectOptions {
             seq_length_max: SEQ_LENGTH_DEFAULT,
             ..ConnectOptions::default()
@@ -351,7 +384,7 @@ mod tests {
         let words = "cutlayer train a.csv --device gpu --precision f32 --mechanism vector \
                      --eta 33.5 --contribution top --contribution-parameter 0.02 --class-weights balanced --dtype int8";
         let args = parse(words).unwrap();
-        let common = args.command.common();
+        let common = args.command.common().unwrap();
         assert_eq!(common.connect().device, DeviceChoice::Gpu);
         assert_eq!(common.connect().precision, BottomPrecision::F32);
         let privacy = PrivacyOptions {
@@ -417,5 +450,29 @@ mod tests {
             kind("cutlayer predict a.csv"),
             ErrorKind::MissingRequiredArgument
         );
+        for both in ["--adapter x", "--client-side s.json"] {
+            let words = format!("cutlayer predict a.csv --train b.csv {both}");
+            assert_eq!(kind(&words), ErrorKind::ArgumentConflict, "{both}");
+        }
+        assert_eq!(
+            kind("cutlayer adapters import d"),
+            ErrorKind::MissingRequiredArgument
+        );
+    }
+
+    /// Breaks when an option is understood before the word of a list only, or behind it only.
+    #[test]
+    fn a_server_may_be_named_anywhere() {
+        for words in [
+            "cutlayer jobs --server http://h:1 --json list",
+            "cutlayer jobs list --json --server http://h:1/",
+            "cutlayer adapters --json rename a b --server http://h:1",
+            "cutlayer adapters import d --cut 1 --server http://h:1 --json",
+        ] {
+            let args = parse(words).unwrap();
+            let remote = args.command.remote();
+            assert_eq!(remote.server().url("/x"), "http://h:1/x", "{words}");
+            assert!(remote.json, "{words}");
+        }
     }
 }

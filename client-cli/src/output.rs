@@ -11,6 +11,7 @@ use client_wasm::file::{BadRowSummary, FileReport, LabelSummary};
 use client_wasm::preview::Preview;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::tables;
 
@@ -55,7 +56,7 @@ pub(crate) enum Line<'a> {
         answer: &'a Answer,
     },
     /// What an audit found.
-    Audit(&'a serde_json::Value),
+    Audit(&'a Value),
     /// Why the program failed.
     Error { name: &'a str, sentence: String },
 }
@@ -224,6 +225,34 @@ impl Output {
             Line::Audit(_) => Ok(()),     // people are given a table
             Line::Error { .. } => Ok(()), // standard error has the sentence
         }
+    }
+
+    /// Prints one thing that a server says.
+    ///
+    /// # Errors
+    ///
+    /// When standard output cannot be written.
+    pub(crate) fn entry(&self, entry: &Value, shown: fn(&Value) -> String) -> io::Result<()> {
+        if self.json {
+            return self.json_line(entry);
+        }
+        self.text(&shown(entry))
+    }
+
+    /// Prints a list that a server gives.
+    ///
+    /// # Errors
+    ///
+    /// When standard output cannot be written.
+    pub(crate) fn entries(
+        &self,
+        entries: &[Value],
+        shown: fn(&[Value]) -> String,
+    ) -> io::Result<()> {
+        if self.json {
+            return entries.iter().try_for_each(|entry| self.json_line(entry));
+        }
+        self.text(&shown(entries))
     }
 
     /// Prints text to standard output, above a bar if there is one.

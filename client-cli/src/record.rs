@@ -258,7 +258,12 @@ fn frames(directory: &Path, wanted: &str) -> anyhow::Result<Vec<Vec<u8>>> {
     Ok(frames?)
 }
 
-fn private_file(path: &Path) -> std::io::Result<fs::File> {
+/// A new file that only its owner may read.
+///
+/// # Errors
+///
+/// When it is there already, or cannot be made.
+pub(crate) fn private_file(path: &Path) -> std::io::Result<fs::File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -4,6 +4,7 @@ use client_wasm::client::{Client, PrivacyReport};
 use client_wasm::file::FileReport;
 use client_wasm::release::ReleaseKey;
 use client_wasm::seed::Seed;
+use shared::text::TextRow;
 
 use crate::args::Common;
 use crate::connection::Connection;
@@ -29,6 +30,47 @@ pub(crate) async fn client(
     file: &OwnedFile,
     output: &mut Output,
 ) -> anyhow::Result<Ready> {
+    let mut client = connected(common, output).await?;
+    let mut report = client.read_file(&file.name, &file.bytes)?;
+    let columns = common.columns();
+    if columns != Default::default() {
+        report = client.choose_columns(&columns)?;
+    }
+    output.line(&Line::file(&report))?;
+    let mut privacy = client.set_privacy(&common.privacy.options()).await?;
+    // Words of the file, which would stand in whatever keeps the output.
+    privacy.contributing.clear();
+    say(&privacy, output)?;
+    Ok(Ready {
+        client,
+        file: report,
+        privacy,
+    })
+}
+
+/// Prepares a client that protects texts and has nothing to train on.
+///
+/// # Errors
+///
+/// When the server cannot be reached or offers no such bottom, or the mechanism needs rows to train
+/// on.
+pub(crate) async fn client_for(
+    common: &Common,
+    texts: &[TextRow],
+    output: &mut Output,
+) -> anyhow::Result<Client<Connection>> {
+    let mut client = connected(common, output).await?;
+    let texts: Vec<_> = texts
+        .iter()
+        .map(|row| (row.text.clone(), row.pair.clone()))
+        .collect();
+    let options = common.privacy.options();
+    let privacy = client.set_privacy_for(&texts, &options).await?;
+    say(&privacy, output)?;
+    Ok(client)
+}
+
+async fn connected(common: &Common, output: &mut Output) -> anyhow::Result<Client<Connection>> {
     let seed = common.seed.map(Seed::new);
     let key = match seed {
         Some(seed) => seed.release_key(),
@@ -40,25 +82,16 @@ pub(crate) async fn client(
     if let Some(seed) = seed {
         client.draw_from(seed);
     }
-    let mut report = client.read_file(&file.name, &file.bytes)?;
-    let columns = common.columns();
-    if columns != Default::default() {
-        report = client.choose_columns(&columns)?;
-    }
-    output.line(&Line::file(&report))?;
-    let mut privacy = client.set_privacy(&common.privacy.options()).await?;
-    // Words of the file, which would stand in whatever keeps the output.
-    privacy.contributing.clear();
+    Ok(client)
+}
+
+/// Says how texts are protected.
+fn say(privacy: &PrivacyReport, output: &mut Output) -> anyhow::Result<()> {
     if privacy.protection.is_none() {
         output.warning(&format!("WARNING: {}", privacy.sentence));
     }
     for caveat in &privacy.caveats {
         output.warning(caveat);
     }
-    output.line(&Line::Privacy(&privacy))?;
-    Ok(Ready {
-        client,
-        file: report,
-        privacy,
-    })
+    Ok(output.line(&Line::Privacy(privacy))?)
 }

@@ -203,7 +203,7 @@ fn short(name: &str) -> String {
 }
 
 /// What a file holds must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }

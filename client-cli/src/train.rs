@@ -4,14 +4,16 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 use std::thread;
 
+use anyhow::bail;
 use client_wasm::client::Client;
 use client_wasm::error::ClientError;
 use client_wasm::events::Event;
-use client_wasm::options::{PrivacyOptions, UploadDtype};
+use client_wasm::options::{Bottom, LabelsAt, PrivacyOptions, TrainOptions, UploadDtype};
 use shared::text::RawText;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::args::{Common, TrainArgs, Training};
+use crate::client_side::ClientSide;
 use crate::connection::Connection;
 use crate::input::{OwnedFile, check_writable, read_texts};
 use crate::interrupt::Interrupt;
@@ -32,9 +34,16 @@ pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result
     let texts = args.predict_file.as_deref();
     let texts = texts.map(|path| read_texts(path, &columns)).transpose()?;
     args.out.as_deref().map_or(Ok(()), check_writable)?;
+    if let Some(path) = &args.client_side {
+        check_client_side(path, &args.training.options())?;
+    }
 
     let record = args.record.as_deref();
     let mut trained = Trained::new(&args.common, &args.training, &file, record, output).await?;
+    if let Some(path) = &args.client_side {
+        trained.side(&args.common, &args.training)?.write(path)?;
+        output.note(&format!("Wrote what stays here to {}.", path.display()));
+    }
     let client = &mut trained.client;
     if let Some(test) = test {
         let evaluation = client.evaluate(&test.name, &test.bytes, &columns).await?;
@@ -59,13 +68,15 @@ pub(crate) async fn run(args: &TrainArgs, output: &mut Output) -> anyhow::Result
 }
 
 /// What `--seed` costs where something is sent.
-const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
+pub(crate) const PREDICTABLE: &str = "WARNING: --seed makes the noise predictable: whoever guesses the seed \
                            can take it away. It is for experiments, never for private text.";
 
 /// A client with a trained adapter.
 pub(crate) struct Trained {
     pub(crate) client: Client<Connection>,
     pairs: bool,
+    /// How texts were protected, with the eta that calibration found.
+    privacy: PrivacyOptions,
 }
 
 impl Trained {
@@ -107,12 +118,12 @@ impl Trained {
         interrupt.stop_listening();
         output.clear();
         done?;
+        let privacy = PrivacyOptions {
+            eta: privacy.eta, // the one that calibration found
+            ..common.privacy.options()
+        };
         if let Some(directory) = record {
-            let used = PrivacyOptions {
-                eta: privacy.eta, // the one that calibration found
-                ..common.privacy.options()
-            };
-            keep_truth(directory, &client, used, options.dtype, output).await?;
+            keep_truth(directory, &client, privacy.clone(), options.dtype, output).await?;
         }
         let traffic = client.traffic().get();
         if let Some(Event::Validation {
@@ -136,6 +147,19 @@ impl Trained {
         Ok(Self {
             client,
             pairs: report.pair_column.is_some(),
+            privacy,
+        })
+    }
+
+    /// What stays here of the classifier.
+    fn side(&self, common: &Common, training: &Training) -> anyhow::Result<ClientSide> {
+        Ok(ClientSide {
+            model_id: self.client.catalogue().model_id.clone(),
+            cut: u32::try_from(self.client.cut())?,
+            seq_length_max: common.connect().seq_length_max,
+            labels: self.client.labels()?.to_vec(),
+            privacy: self.privacy.clone(),
+            dtype: training.options().dtype,
         })
     }
 
@@ -184,6 +208,20 @@ impl Trained {
         }
         Ok(())
     }
+}
+
+/// Finds out before a run whether there will be something to write down, and a place for it.
+fn check_client_side(path: &Path, options: &TrainOptions) -> anyhow::Result<()> {
+    if options.labels == LabelsAt::Client || options.bottom == Bottom::Lora {
+        bail!(
+            "--client-side: with --labels client or --bottom lora a part of the adapter is here, and \
+             the server keeps none"
+        );
+    }
+    if path.exists() {
+        bail!("{} is there already", path.display());
+    }
+    check_writable(path)
 }
 
 /// Writes what only the owner knows beside the frames that were sent.

@@ -67,10 +67,13 @@ fn every_command_shows_the_options_of_privacy() {
 }
 
 #[test]
-fn predict_says_why_it_trains() {
+fn predict_says_what_the_server_does_not_know() {
     let output = cutlayer(&["predict", "--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
-    assert!(help.contains("forgets a session"), "{help}");
+    assert!(
+        help.contains("not know what its classes are called"),
+        "{help}"
+    );
 }
 
 #[test]

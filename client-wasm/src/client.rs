@@ -16,7 +16,7 @@ use rand::rngs::SysRng;
 use rand_chacha::ChaCha20Rng;
 use shared::model::{BottomModel, CutLayer, ModelConfig};
 use shared::privacy::vector::mean_norm;
-use shared::text::{Dataset, Example, Tokenizer};
+use shared::text::{Dataset, Example, RawText, Tokenizer};
 
 use crate::artifacts::{self, Catalogue};
 use crate::device;
@@ -204,6 +204,18 @@ const NO_FILE: ClientError = ClientError::NotYet("choose a file first");
 /// Randomness that protects.
 pub(crate) fn system_rng() -> Result<ChaCha20Rng, ClientError> {
     ChaCha20Rng::try_from_rng(&mut SysRng).map_err(|_| ClientError::NoRandomness)
+}
+
+/// Texts whose class nobody knows.
+fn owned_pairs(texts: &[(RawText, Option<RawText>)]) -> Vec<TextPair<'_>> {
+    texts
+        .iter()
+        .map(|(text, pair)| TextPair {
+            text,
+            pair: pair.as_ref(),
+            class: None,
+        })
+        .collect()
 }
 
 fn text_pair(example: &Example) -> TextPair<'_> {

@@ -7,7 +7,7 @@ use shared::protocol::codec::{ServerFrame, decode_server, encode_client};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     ClientMessage, Hello, PROTOCOL_VERSION, Predict, RefusalCode, Refused, ServerMessage,
-    TrainSettings, Upload, Welcome,
+    TrainSettings, Upload, UseAdapter, Welcome,
 };
 use shared::protocol::phase::Phase;
 
@@ -143,6 +143,15 @@ impl Session {
             && [self.steered, self.answered].contains(&refused.sequence)
     }
 
+    /// The frame that asks for an adapter that the server keeps; its default without a key.
+    ///
+    /// # Errors
+    ///
+    /// When the phase does not allow it.
+    pub fn use_adapter(&mut self, adapter: Option<[u8; 16]>) -> Result<Vec<u8>, ClientError> {
+        self.frame(&ClientMessage::UseAdapter(UseAdapter { adapter }), &[])
+    }
+
     /// A frame that asks for class probabilities.
     ///
     /// # Errors
@@ -179,6 +188,12 @@ impl Session {
             }
             ServerMessage::Paused => self.phase = Phase::Held,
             ServerMessage::TrainDone(_) => self.phase = Phase::Trained,
+            ServerMessage::AdapterInUse(_) if self.phase == Phase::Collecting => {
+                self.phase = Phase::Trained;
+            }
+            ServerMessage::AdapterInUse(_) => {
+                return Err(unexpected("an adapter that was not asked for"));
+            }
             ServerMessage::Refused(refused) => return Err(ClientError::Refused(refused.clone())),
             ServerMessage::Step(_)
             | ServerMessage::Validation(_)
@@ -241,7 +256,8 @@ impl Session {
 mod tests {
     use shared::protocol::codec::encode_server;
     use shared::protocol::message::{
-        AdapterSettings, AdapterTarget, BottomTraining, Judgement, LabelPlace, Verdict,
+        AdapterInUse, AdapterSettings, AdapterTarget, BottomTraining, Judgement, LabelPlace,
+        Verdict,
     };
 
     use super::*;
@@ -309,6 +325,24 @@ mod tests {
         let frame = encode_server(1, &ServerMessage::Welcome(welcome()), &[]).unwrap();
         session.receive(&frame).unwrap();
         assert!(session.receive(&frame).is_err());
+    }
+
+    #[test]
+    fn an_adapter_of_the_server_predicts_without_a_run() {
+        let mut session = Session::new(hello());
+        assert!(session.use_adapter(None).is_err()); // nobody has been welcomed
+        session.hello().unwrap();
+        let frame = encode_server(1, &ServerMessage::Welcome(welcome()), &[]).unwrap();
+        session.receive(&frame).unwrap();
+        session.use_adapter(None).unwrap();
+        assert_eq!(session.phase(), Phase::Collecting);
+        let used = ServerMessage::AdapterInUse(AdapterInUse { adapter: [1; 16] });
+        let frame = encode_server(2, &used, &[]).unwrap();
+        session.receive(&frame).unwrap();
+        assert_eq!(session.phase(), Phase::Trained);
+        let frame = encode_server(3, &used, &[]).unwrap();
+        let again = session.receive(&frame);
+        assert!(matches!(again, Err(ClientError::Protocol(_))));
     }
 
     /// The server ends a run while an answer is on its way: its refusal is no error.

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 pub use serving::{ServingArgs, TlsFiles};
 
 use crate::auth::Login;
+use crate::limits::ADAPTER_MEMORY_BYTES_MAX;
 use crate::quota::QuotaLimits;
 use crate::store::sealing::{KEY_VARIABLE, KeyError};
 use crate::store::{Sealing, StoreKey};
@@ -77,6 +78,15 @@ pub struct Args {
     /// Where each finished run's adapter is written, as a PEFT directory.
     #[arg(long, env = "CUTLAYER_EXPORT", value_name = "DIR")]
     pub export: Option<PathBuf>,
+
+    /// Bytes of memory for kept adapters that predict; others are read again when they are asked.
+    #[arg(
+        long,
+        env = "CUTLAYER_ADAPTER_MEMORY_MAX",
+        value_name = "BYTES",
+        default_value_t = ADAPTER_MEMORY_BYTES_MAX
+    )]
+    pub adapter_memory_max: u64,
 
     /// Cuts to offer, such as 0,1,2; all of the model's without it.
     #[arg(
@@ -146,6 +156,15 @@ pub struct QuotaArgs {
         default_value_t = QuotaLimits::default().store_bytes_max
     )]
     pub tenant_store_bytes_max: u64,
+
+    /// Bytes of adapters that one tenant may keep on disk.
+    #[arg(
+        long,
+        env = "CUTLAYER_TENANT_ADAPTER_BYTES_MAX",
+        value_name = "N",
+        default_value_t = QuotaLimits::default().adapter_bytes_max
+    )]
+    pub tenant_adapter_bytes_max: u64,
 
     /// Jobs of one tenant in the queue: those that have not ended.
     #[arg(
@@ -251,6 +270,7 @@ impl Args {
                 .tenant_sessions_max
                 .unwrap_or_else(|| self.sessions_max.into()),
             store_bytes_max: quotas.tenant_store_bytes_max,
+            adapter_bytes_max: quotas.tenant_adapter_bytes_max,
             queued_jobs_max: quotas.tenant_queued_jobs_max,
             steps_per_hour_max: quotas.tenant_steps_per_hour_max,
         }
@@ -330,12 +350,14 @@ mod tests {
             "--tenant-store-bytes-max=2",
             "--tenant-queued-jobs-max=3",
             "--tenant-steps-per-hour-max=4",
+            "--tenant-adapter-bytes-max=5",
         ];
         let expected = QuotaLimits {
             sessions_max: 1,
             store_bytes_max: 2,
             queued_jobs_max: 3,
             steps_per_hour_max: 4,
+            adapter_bytes_max: 5,
         };
         assert_eq!(parse(&flags).unwrap().quotas(), expected);
     }

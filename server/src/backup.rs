@@ -6,7 +6,8 @@
 //! Files change only in ways that a copy may be taken of at any moment: one that is replaced is
 //! replaced by its name, and of an activation store the index is copied first, so that the payloads
 //! that it knows are there. A job that begins after the state was copied has files and is not in the
-//! state, and one that ends meanwhile may have lost its files.
+//! state, and one that ends meanwhile may have lost its files. An adapter that is kept meanwhile has
+//! files and is not in the state either, and one that is deleted has a record without files.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -189,7 +190,13 @@ mod tests {
         let state = SqliteState::open(&path_in(&args.data)).unwrap();
         let tenant = state.tenant(&TenantName::local()).unwrap();
         let _session: ActivationStore = held.new_session(2).unwrap();
-        for path in ["jobs/a/checkpoint", "jobs/a/examples/index", "artifacts/b"] {
+        let adapter = "adapters/c/adapter_config.json";
+        for path in [
+            "jobs/a/checkpoint",
+            "jobs/a/examples/index",
+            adapter,
+            "artifacts/b",
+        ] {
             write(&args.data.join(path));
         }
         write(&args.data.join("jobs/a/checkpoint.partial"));
@@ -197,14 +204,15 @@ mod tests {
         assert_eq!(
             copied,
             Copied {
-                files: 2,
-                bytes: 10
+                files: 3,
+                bytes: 15
             }
         );
         let names = entries(&args.to).unwrap();
-        assert_eq!(names, ["jobs", "state.sqlite"]);
+        assert_eq!(names, ["adapters", "jobs", "state.sqlite"]);
         assert!(args.to.join("jobs/a/examples/index").exists());
-        for path in [args.to.clone(), args.to.join("jobs/a")] {
+        assert!(args.to.join(adapter).exists());
+        for path in ["", "jobs/a", "adapters/c"].map(|path| args.to.join(path)) {
             let mode = fs::metadata(path).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0);
         }

@@ -261,6 +261,14 @@ impl Connection {
                         .predict(sequence, predict, frame.slice_ref(payload));
                     Vec::new()
                 }
+                Effect::UseAdapter {
+                    sequence,
+                    adapter,
+                    fit,
+                } => {
+                    let found = self.work.use_adapter(adapter, fit).await;
+                    self.session.adapter_found(sequence, found)
+                }
                 Effect::Answer { message, payload } => {
                     CLIENT_WAIT.record_time(self.asked.elapsed());
                     let answered = self.work.answer(message, frame.slice_ref(payload)).await;

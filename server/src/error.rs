@@ -13,6 +13,7 @@ use shared::protocol::message::{RefusalCode, Refused};
 use shared::protocol::resume::ResumeError;
 use shared::protocol::settings::SettingsError;
 
+use crate::adapters::AdaptersError;
 use crate::auth::AuthError;
 use crate::quota::QuotaError;
 use crate::state::StateError;
@@ -141,12 +142,30 @@ pub enum Fault {
         "the server could not write this job down, so it does not run; the examples are still there"
     )]
     State(#[from] StateError),
+    /// The tenant has no such adapter, or it is there no more.
+    #[error("there is no such adapter; the list of adapters names those that are")]
+    UnknownAdapter,
+    /// A kept adapter cannot stand for one that is in parts.
+    #[error("an adapter that is kept predicts with labels at the server and a frozen bottom only")]
+    AdapterInParts,
+    /// The adapter was made for something else, or could not be found.
+    #[error(transparent)]
+    Adapters(AdaptersError),
     /// Somebody deleted the job of an earlier run, and the examples with it.
     #[error("the examples were deleted with the job of an earlier run; begin a new session")]
     ExamplesGone,
     /// The run ended by a failure.
     #[error("the run failed at the server; the examples are still there")]
     RunFailed,
+}
+
+impl From<AdaptersError> for Fault {
+    fn from(error: AdaptersError) -> Self {
+        match error {
+            AdaptersError::Unknown => Self::UnknownAdapter,
+            error => Self::Adapters(error),
+        }
+    }
 }
 
 impl Fault {
@@ -178,6 +197,12 @@ impl Fault {
             Self::Auth(AuthError::State(_)) => RefusalCode::Internal,
             Self::Auth(_) => RefusalCode::Forbidden,
             Self::Quota(_) => RefusalCode::LimitExceeded,
+            Self::UnknownAdapter => RefusalCode::UnknownAdapter,
+            Self::AdapterInParts
+            | Self::Adapters(AdaptersError::OtherModel | AdaptersError::Misfit { .. }) => {
+                RefusalCode::BadSettings
+            }
+            Self::Adapters(_) => RefusalCode::Internal,
             Self::Store(_) | Self::Trainer(_) | Self::State(_) | Self::RunFailed => {
                 RefusalCode::Internal
             }
@@ -191,6 +216,9 @@ impl Fault {
             Self::Store(error) => tracing::error!(%error, "the activation store failed"),
             Self::Trainer(error) => tracing::error!(%error, "the trainer failed"),
             Self::State(error) | Self::Auth(AuthError::State(error)) => {
+                tracing::error!(%error, "the state failed");
+            }
+            Self::Adapters(AdaptersError::State(error)) => {
                 tracing::error!(%error, "the state failed");
             }
             _ => tracing::debug!(?code, "refused a message"),

@@ -11,6 +11,7 @@
 //! | [`session`] | one session as a pure state machine |
 //! | [`state`] | tenants, tokens, jobs and their events, from one start to the next |
 //! | [`auth`], [`quota`] | who may do what, and how much of it |
+//! | [`adapters`] | adapters that are kept |
 //! | [`jobs`] | steering a job, and writing its log |
 //! | [`token_command`], [`backup`] | `cutlayer-server token`, `cutlayer-server backup` |
 //! | [`store`] | activations on disk |
@@ -22,6 +23,7 @@
 //! The server cannot name text, tokens or the privacy mechanisms: they are behind a feature of
 //! `shared` that it does not enable.
 
+pub mod adapters;
 pub mod app;
 pub mod args;
 pub mod auth;

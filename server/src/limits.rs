@@ -30,6 +30,19 @@ pub const PREDICTIONS_IN_FLIGHT_MAX: usize = 4;
 /// Refusals that one session survives: a client that is wrong so often is broken or hostile.
 pub const REFUSALS_MAX: u32 = 100;
 
+/// Bytes of an adapter that somebody brings: rank 64 beside every projection of a large encoder.
+pub const ADAPTER_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Adapters that are brought at the same time: each is in memory while it is.
+pub const IMPORTS_MAX: usize = 2;
+
+/// Bytes of kept adapters that the trainer holds where nobody says otherwise.
+pub const ADAPTER_MEMORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How long the bytes of an adapter that is brought may take: whoever brings it holds one of few
+/// places.
+pub const IMPORT_MAX: Duration = Duration::from_secs(120);
+
 /// How long each kind of waiting may last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {

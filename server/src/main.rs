@@ -120,6 +120,7 @@ fn load(args: &Args, tls: Option<Arc<Tls>>) -> anyhow::Result<App> {
         export_dir: args.export.clone(),
         seed: args.seed,
         checkpoint_every: Duration::from_secs(u64::from(args.serving.checkpoint_seconds)),
+        adapter_bytes_max: args.adapter_memory_max,
     };
     let trainer = TrainerHandle::spawn(&args.model, args.device, training)?;
     let hosts = if args.allow_remote {

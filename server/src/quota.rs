@@ -15,6 +15,8 @@ pub struct QuotaLimits {
     pub sessions_max: u32,
     /// Bytes of activations on disk, all sessions together.
     pub store_bytes_max: u64,
+    /// Bytes of kept adapters on disk.
+    pub adapter_bytes_max: u64,
     /// Jobs in the queue: those that have not ended. They take their steps in turn.
     pub queued_jobs_max: u32,
     /// Optimizer steps in an hour. A run that has begun goes on; the next one waits.
@@ -27,6 +29,7 @@ impl Default for QuotaLimits {
             // As many as the daemon takes from all by default.
             sessions_max: 16,
             store_bytes_max: 256 * 1024 * 1024 * 1024,
+            adapter_bytes_max: 4 * 1024 * 1024 * 1024,
             queued_jobs_max: 64,
             steps_per_hour_max: 1_000_000,
         }
@@ -46,6 +49,12 @@ pub enum QuotaError {
     #[error("this tenant may store {max} bytes; these would be more")]
     StoreBytes {
         /// `store_bytes_max`.
+        max: u64,
+    },
+    /// Bytes of adapters.
+    #[error("this tenant may keep {max} bytes of adapters; this one would be more")]
+    AdapterBytes {
+        /// `adapter_bytes_max`.
         max: u64,
     },
     /// Jobs in the queue.
@@ -74,7 +83,10 @@ impl QuotaError {
     pub fn retry_after_secs(self) -> u64 {
         match self {
             Self::StepsPerHour { retry_secs, .. } => retry_secs,
-            Self::Sessions { .. } | Self::StoreBytes { .. } | Self::QueuedJobs { .. } => RETRY_SECS,
+            Self::Sessions { .. }
+            | Self::StoreBytes { .. }
+            | Self::AdapterBytes { .. }
+            | Self::QueuedJobs { .. } => RETRY_SECS,
         }
     }
 }
@@ -311,6 +323,7 @@ mod tests {
         Arc::new(Quotas::new(QuotaLimits {
             sessions_max: 2,
             store_bytes_max: 100,
+            adapter_bytes_max: 100,
             queued_jobs_max: 3,
             steps_per_hour_max: 10,
         }))

@@ -36,13 +36,14 @@ use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 use tracing::Instrument;
 
+use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
 use crate::connection::{self, Opening, Registry};
 use crate::error::Fault;
 use crate::jobs::Runs;
 use crate::jobs::runs::Surroundings;
-use crate::limits::RETRY_AFTER_SECS;
+use crate::limits::{IMPORTS_MAX, RETRY_AFTER_SECS};
 use crate::quota::{Quotas, SessionShare};
 use crate::session::Offer;
 use crate::state::{StateError, TenantId};
@@ -68,9 +69,12 @@ pub struct State {
     pub resumable: Arc<Registry>,
     /// What tenants have.
     pub quotas: Arc<Quotas>,
+    /// Adapters that are kept.
+    pub adapters: AdapterStore,
     auth: Authenticator,
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    imports: Semaphore,
 }
 
 impl State {
@@ -78,37 +82,46 @@ impl State {
     ///
     /// # Errors
     ///
-    /// When the state cannot be written.
+    /// When the state cannot be written, or the adapters' directory not be read.
     pub async fn prepare(
         app: App,
         shutdown: CancellationToken,
         tracker: TaskTracker,
-    ) -> Result<Self, StateError> {
+    ) -> Result<Self, AdaptersError> {
+        let trainer = &app.trainer;
+        let offer = app
+            .catalogue
+            .offer(trainer.device_name(), trainer.trains_dense());
+        let offer = Arc::new(offer);
         let (state, login) = (app.state.clone(), app.login);
-        let auth = spawn_blocking(move || Authenticator::new(state, login));
-        let auth = auth.await.map_err(|_| StateError::Gone)??;
+        let (files, trainer) = (app.data.adapters(), trainer.clone());
+        let (offered, bytes_max) = (offer.clone(), app.quotas.adapter_bytes_max);
+        let prepared = spawn_blocking(move || {
+            let adapters = AdapterStore::open(files, state.clone(), trainer, offered, bytes_max)?;
+            let auth = Authenticator::new(state, login)?;
+            Ok::<_, AdaptersError>((auth, adapters))
+        });
+        let (auth, adapters) = prepared.await.map_err(|_| StateError::Gone)??;
         let quotas = Arc::new(Quotas::new(app.quotas));
         let runs = Runs::new(Surroundings {
             state: app.state.clone(),
             trainer: app.trainer.clone(),
             quotas: quotas.clone(),
             files: app.data.jobs(),
+            adapters: adapters.clone(),
             shutdown: shutdown.clone(),
             tracker: tracker.clone(),
         });
-        let trainer = &app.trainer;
-        let offer = app
-            .catalogue
-            .offer(trainer.device_name(), trainer.trains_dense());
-        let offer = Arc::new(offer);
         runs.take_up(&offer).await?;
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
             quotas,
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
+            imports: Semaphore::new(IMPORTS_MAX),
             auth,
             runs,
             resumable: Arc::default(),
+            adapters,
             app,
             offer,
             shutdown,
@@ -167,6 +180,9 @@ pub fn router(state: Arc<State>) -> Router {
         .merge(compressed)
         .layer(from_fn_with_state(state.clone(), principal::let_in))
         .layer(from_fn_with_state(state.clone(), access::cors));
+    let adapter = get(adapters::show)
+        .patch(adapters::change)
+        .delete(adapters::delete);
     let jobs = Router::new()
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
@@ -174,7 +190,9 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/v1/jobs/{id}/pause", post(jobs::pause))
         .route("/v1/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
-        .route("/v1/adapters", get(adapters::list))
+        .route("/v1/adapters", get(adapters::list).post(adapters::import))
+        .route("/v1/adapters/{id}", adapter)
+        .route("/v1/adapters/{id}/files/{name}", get(adapters::file))
         .layer(from_fn(access::own_origin))
         .layer(map_response(headers::keep_out_of_caches));
     let router = Router::new()

@@ -23,8 +23,9 @@ use order::Place;
 use shared::protocol::codec::ClientFrame;
 use shared::protocol::examples::ExampleForm;
 use shared::protocol::message::{
-    Acknowledged, BottomTraining, ClientMessage, Hello, PROTOCOL_VERSION, PooledPrediction,
-    Predict, Prediction, Refused, ServerMessage, Split, TrainSettings, Upload, Welcome,
+    Acknowledged, AdapterInUse, BottomTraining, ClientMessage, Hello, LabelPlace, PROTOCOL_VERSION,
+    PooledPrediction, Predict, Prediction, Refused, ServerMessage, Split, TrainSettings, Upload,
+    UseAdapter, Welcome,
 };
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::CLOSE_DONE;
@@ -33,7 +34,7 @@ use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use crate::error::Fault;
 use crate::limits::{PREDICTIONS_IN_FLIGHT_MAX, REFUSALS_MAX};
-use crate::state::ExampleCounts;
+use crate::state::{AdapterFit, AdapterKey, ExampleCounts};
 use crate::trainer::{Ask, Payload, Predicted, TrainerEvent};
 
 /// What a session wants done, in this order.
@@ -72,6 +73,15 @@ pub enum Effect<'a> {
     },
     /// The client has processed this and what was sent before it.
     Confirmed(Received),
+    /// Find this adapter for this session, then call `adapter_found`.
+    UseAdapter {
+        /// Of the `UseAdapter`.
+        sequence: u64,
+        /// Its key; the tenant's default without one.
+        adapter: Option<AdapterKey>,
+        /// What it has to fit.
+        fit: AdapterFit,
+    },
     /// Hold the run.
     Pause,
     /// Go on with the run.
@@ -249,6 +259,21 @@ impl Session {
         }
     }
 
+    /// Tells the client whether the adapter that it asked for predicts from now on.
+    pub fn adapter_found(
+        &mut self,
+        sequence: u64,
+        found: Result<AdapterKey, Fault>,
+    ) -> Vec<Effect<'static>> {
+        match found {
+            Ok(AdapterKey(adapter)) => {
+                self.phase = Phase::Trained;
+                self.send(ServerMessage::AdapterInUse(AdapterInUse { adapter }))
+            }
+            Err(fault) => self.not_done(Some(sequence), &fault),
+        }
+    }
+
     /// Passes a report of the run on, and moves the phase when the run is over.
     pub fn report(&mut self, event: TrainerEvent) -> Vec<Effect<'static>> {
         if !matches!(self.phase, Phase::Training | Phase::Held) {
@@ -350,6 +375,7 @@ impl Session {
                     payload,
                 })
             }
+            ClientMessage::UseAdapter(asked) => self.use_adapter(sequence, asked),
             ClientMessage::Goodbye => {
                 self.closed = true;
                 Ok(Effect::Close(CLOSE_DONE))
@@ -423,6 +449,27 @@ impl Session {
             settings,
             examples,
         }))
+    }
+
+    /// An adapter that the server keeps has its head here and nothing in the bottom.
+    fn use_adapter<'a>(
+        &self,
+        sequence: u64,
+        UseAdapter { adapter }: UseAdapter,
+    ) -> Result<Effect<'a>, Fault> {
+        let hello = self.agreed()?;
+        if hello.labels != LabelPlace::Server || hello.bottom != BottomTraining::Frozen {
+            return Err(Fault::AdapterInParts);
+        }
+        Ok(Effect::UseAdapter {
+            sequence,
+            adapter: adapter.map(AdapterKey),
+            fit: AdapterFit {
+                model_id: hello.model_id.clone(),
+                cut: hello.cut,
+                n_classes: hello.n_classes,
+            },
+        })
     }
 
     /// What both sides agreed on.

@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 pub use events::{EventRecord, FailureClass, JobEvent};
 pub use records::{
-    AdapterKey, AdapterRecord, Agreed, ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, OpenJob,
-    Removed, RunSeed, TenantId, TenantName, TokenKey, TokenRecord, UnixMillis,
+    AdapterChange, AdapterFit, AdapterKey, AdapterName, AdapterRecord, Agreed, ExampleCounts,
+    JobKey, JobPlace, JobRecord, NameError, NewJob, OpenJob, Removed, RunSeed, TenantId,
+    TenantName, TokenKey, TokenRecord, UnixMillis,
 };
 pub use sqlite::SqliteState;
 pub use transition::{JobState, TransitionError};
@@ -82,6 +83,9 @@ pub enum StateError {
     /// There is no such job.
     #[error("the job is not in the state")]
     UnknownJob,
+    /// Another adapter of the tenant has this name.
+    #[error("an adapter of this tenant has this name already")]
+    NameTaken,
     /// There is no such token.
     #[error("the token is not in the state")]
     UnknownToken,
@@ -203,11 +207,14 @@ pub trait StateStore: fmt::Debug + Send + Sync {
     /// `NotEnded` for a job that goes on.
     fn delete_job(&self, tenant: TenantId, key: JobKey) -> Result<Option<Removed>, StateError>;
 
+    /// The last validation of a job that was the best until then, as its event says it.
+    fn best_validation(&self, key: JobKey) -> Result<Option<serde_json::Value>, StateError>;
+
     /// Adds an adapter.
     ///
     /// # Errors
     ///
-    /// `UnknownJob` where the tenant has no such job.
+    /// `UnknownJob` where it names a job that the tenant does not have; `NameTaken`.
     fn add_adapter(&self, adapter: &AdapterRecord) -> Result<(), StateError>;
 
     /// A tenant's adapters, newest first, at most `limit`, those after `after`.
@@ -217,6 +224,53 @@ pub trait StateStore: fmt::Debug + Send + Sync {
         after: Option<(UnixMillis, AdapterKey)>,
         limit: u32,
     ) -> Result<Vec<AdapterRecord>, StateError>;
+
+    /// A tenant's adapter.
+    fn adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<Option<AdapterRecord>, StateError>;
+
+    /// The adapter of a tenant's job.
+    fn adapter_of_job(
+        &self,
+        tenant: TenantId,
+        job: JobKey,
+    ) -> Result<Option<AdapterRecord>, StateError>;
+
+    /// A tenant's default for a model and a cut.
+    fn default_adapter(
+        &self,
+        tenant: TenantId,
+        model_id: &str,
+        cut: u32,
+    ) -> Result<Option<AdapterRecord>, StateError>;
+
+    /// Changes a tenant's adapter and gives it as it is then.
+    ///
+    /// # Errors
+    ///
+    /// `NameTaken`.
+    fn change_adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+        change: &AdapterChange,
+    ) -> Result<Option<AdapterRecord>, StateError>;
+
+    /// Removes a tenant's adapter and gives what it was.
+    fn delete_adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<Option<AdapterRecord>, StateError>;
+
+    /// Bytes of all files of a tenant's adapters.
+    fn adapter_bytes(&self, tenant: TenantId) -> Result<u64, StateError>;
+
+    /// Adapters of all tenants.
+    fn adapter_keys(&self) -> Result<Vec<AdapterKey>, StateError>;
 }
 
 /// Runs what blocks on threads where it may. Cheap to clone.

@@ -6,6 +6,7 @@
 //! | `index`, `record` | their index, in memory and in bytes |
 //! | `home` | where a store lies, and whether it stays |
 //! | [`jobs`] | what a job has on disk |
+//! | [`adapters`] | what a kept adapter has on disk |
 //! | [`durable`] | writes that survive a loss of power |
 //! | [`sealing`] | encryption at rest |
 //! | [`error`] | why a store does not take or give what it was asked for |
@@ -15,6 +16,7 @@
 //! on it is a job's, and stays until the job has ended, too.
 
 pub mod activations;
+pub mod adapters;
 pub mod durable;
 pub mod error;
 mod home;
@@ -29,14 +31,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
+pub use adapters::{AdapterFiles, AdaptersDirectory, RemovedAdapterFiles};
 pub use error::StoreError;
 pub use jobs::{JobFiles, JobsDirectory, RemovedFiles};
 pub use sealing::{SealedFile, Sealing, StoreKey};
 
 /// Below the data directory.
 const JOBS: &str = "jobs";
+/// Below the data directory.
+const ADAPTERS: &str = "adapters";
 
-/// The id of the key that what jobs have is sealed with; not there where it is not sealed.
+/// The id of the key that jobs' files and adapters are sealed with; not there where it is not sealed.
 const SEALED_WITH: &str = "sealed-with";
 
 /// The data directory cannot be used.
@@ -48,10 +53,11 @@ pub enum DataDirectoryError {
         /// The directory.
         path: PathBuf,
     },
-    /// What jobs have there is sealed with another key than is set, or one of the two is none.
+    /// What jobs have there, or an adapter, is sealed with another key than is set, or one of the two
+    /// is none.
     #[error(
-        "what jobs have in {} was written with the key {expected}; the key that is set is {actual}: \
-         set the other, or let those jobs end with it and delete them first",
+        "what is in {} was written with the key {expected}; the key that is set is {actual}: \
+         set the other, or let jobs end with it and delete them and all adapters first",
         path.display()
     )]
     OtherKey {
@@ -118,10 +124,9 @@ impl DataDirectory {
             _ => {}
         }
         create_private(&sessions).map_err(failed(&sessions))?;
-        let artifacts = directory.artifacts();
-        create_private(&artifacts).map_err(failed(&artifacts))?;
-        let jobs = directory.root.join(JOBS);
-        create_private(&jobs).map_err(failed(&jobs))?;
+        for kept in ["artifacts", JOBS, ADAPTERS].map(|name| root.join(name)) {
+            create_private(&kept).map_err(failed(&kept))?;
+        }
         Ok(directory)
     }
 
@@ -132,27 +137,29 @@ impl DataDirectory {
     ///
     /// # Errors
     ///
-    /// `OtherKey` while a job has files that were written with another key; `Io` when the file system
-    /// refuses.
+    /// `OtherKey` while there are files of jobs or adapters that were written with another key; `Io`
+    /// when the file system refuses.
     pub fn with_sealing(self, sealing: Sealing) -> Result<Self, DataDirectoryError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| DataDirectoryError::Io { path, source }
         };
-        let (note, jobs) = (self.root.join(SEALED_WITH), self.root.join(JOBS));
+        let note = self.root.join(SEALED_WITH);
         let found = match fs::read_to_string(&note) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             found => Some(found.map_err(failed(&note))?),
         };
         let wanted = sealing.key_id().map(|key| key.to_string());
         if found != wanted {
-            if fs::read_dir(&jobs).map_err(failed(&jobs))?.next().is_some() {
-                let name = |key: Option<String>| key.unwrap_or_else(|| "none".to_owned());
-                return Err(DataDirectoryError::OtherKey {
-                    path: jobs,
-                    expected: name(found),
-                    actual: name(wanted),
-                });
+            for path in [JOBS, ADAPTERS].map(|sealed| self.root.join(sealed)) {
+                if fs::read_dir(&path).map_err(failed(&path))?.next().is_some() {
+                    let name = |key: Option<String>| key.unwrap_or_else(|| "none".to_owned());
+                    return Err(DataDirectoryError::OtherKey {
+                        path,
+                        expected: name(found),
+                        actual: name(wanted),
+                    });
+                }
             }
             let noted = match wanted {
                 Some(key) => durable::replace(&note, key.as_bytes()),
@@ -178,6 +185,11 @@ impl DataDirectory {
         self.root.join("sessions")
     }
 
+    /// Where each kept adapter has a directory of its own.
+    pub fn adapters(&self) -> AdaptersDirectory {
+        AdaptersDirectory::new(self.root.join(ADAPTERS), self.sealing.clone())
+    }
+
     /// Where each job has a directory of its own.
     pub fn jobs(&self) -> JobsDirectory {
         JobsDirectory::new(self.root.join(JOBS), self.sealing.clone())
@@ -199,7 +211,7 @@ impl DataDirectory {
 }
 
 /// Only the daemon's own user may look in: activations are private data too.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -214,7 +226,8 @@ mod tests {
         let stale = root.path().join("sessions/abandoned");
         fs::create_dir_all(&stale).unwrap();
         fs::write(stale.join("activations"), [1, 2, 3]).unwrap();
-        let kept = ["artifacts/kept", "jobs/kept"].map(|path| root.path().join(path));
+        let kept =
+            ["artifacts/kept", "jobs/kept", "adapters/kept"].map(|path| root.path().join(path));
         for path in &kept {
             fs::create_dir_all(path).unwrap();
         }
@@ -226,7 +239,7 @@ mod tests {
 
     /// Breaks when a daemon with the wrong key gives up every job, or the right one is not taken.
     #[test]
-    fn another_key_is_refused_while_a_job_has_files() {
+    fn another_key_is_refused_while_a_job_or_an_adapter_has_files() {
         let root = tempfile::tempdir().unwrap();
         let key = |digit: &str| Sealing::from(StoreKey::parse(&digit.repeat(64)));
         let open = |sealing| {
@@ -238,17 +251,20 @@ mod tests {
         for sealing in [key("a"), Sealing::default(), key("b"), key("a")] {
             open(sealing).unwrap();
         }
-        let job = root.path().join("jobs/job");
-        fs::create_dir(&job).unwrap();
-        for sealing in [key("b"), Sealing::default()] {
-            let refused = open(sealing);
-            let Err(DataDirectoryError::OtherKey { expected, .. }) = refused else {
-                panic!("{refused:?}")
-            };
-            assert_eq!(expected, key("a").key_id().unwrap().to_string());
+        let [job, adapter] = ["jobs/job", "adapters/one"].map(|path| root.path().join(path));
+        for kept in [&adapter, &job] {
+            fs::create_dir(kept).unwrap();
+            for sealing in [key("b"), Sealing::default()] {
+                let refused = open(sealing);
+                let Err(DataDirectoryError::OtherKey { path, expected, .. }) = refused else {
+                    panic!("{refused:?}")
+                };
+                assert_eq!(Some(&*path), kept.parent());
+                assert_eq!(expected, key("a").key_id().unwrap().to_string());
+            }
+            open(key("a")).unwrap();
+            fs::remove_dir(kept).unwrap();
         }
-        open(key("a")).unwrap();
-        fs::remove_dir(&job).unwrap();
         open(Sealing::default()).unwrap();
         fs::create_dir(&job).unwrap();
         let refused = open(key("a"));

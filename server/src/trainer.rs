@@ -6,6 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `adapters` | kept adapters that were asked lately, in memory |
 //! | [`checkpoint`] | a run on disk |
 //! | [`device`] | which device computes |
 //! | `handle` | how others talk to the thread |
@@ -18,6 +19,7 @@
 //! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
 //! turn when the [`Answer`] has come. Others go on meanwhile.
 
+mod adapters;
 pub mod checkpoint;
 pub mod device;
 mod handle;
@@ -43,6 +45,7 @@ use shared::protocol::tensor::ActivationDtype;
 
 use crate::state::RunSeed;
 use crate::store::{ActivationStore, JobFiles};
+pub use adapters::{Inspected, KeptAdapter};
 use checkpoint::{Checkpoint, CheckpointError};
 pub use handle::TrainerHandle;
 
@@ -55,6 +58,8 @@ pub struct TrainerSettings {
     pub seed: Option<u64>,
     /// How often a run is written to disk while it goes on: what a crash costs at most, and a step.
     pub checkpoint_every: Duration,
+    /// Bytes of memory for kept adapters.
+    pub adapter_bytes_max: u64,
 }
 
 /// Names one session's run at the trainer.
@@ -98,7 +103,7 @@ pub fn is_alone(labels: LabelPlace, bottom: BottomTraining) -> bool {
 pub struct RunOrder {
     /// What it needs.
     pub spec: JobSpec,
-    /// Where it is kept, and what it leaves.
+    /// Where it is kept while it goes on.
     pub files: JobFiles,
     /// Fixes its randomness.
     pub seed: RunSeed,
@@ -277,6 +282,9 @@ pub enum TrainerError {
     /// There is no training example.
     #[error("there is no training example")]
     NothingToTrain,
+    /// The files of a kept adapter are not there any more.
+    #[error("the adapter is not there any more")]
+    UnknownAdapter,
     /// The job is not known, or has nothing to predict with yet.
     #[error("the job is not known to the trainer")]
     UnknownJob,

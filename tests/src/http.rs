@@ -54,6 +54,21 @@ pub async fn send(
     path: &str,
     headers: &[(&str, &str)],
 ) -> anyhow::Result<Response> {
+    send_body(server, method, path, headers, &[]).await
+}
+
+/// Sends a request with a body; an empty one is none.
+///
+/// # Errors
+///
+/// As for `get`.
+pub async fn send_body(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> anyhow::Result<Response> {
     let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers
         .iter()
@@ -64,9 +79,13 @@ pub async fn send(
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
+    if !body.is_empty() {
+        request += &format!("Content-Length: {}\r\n", body.len());
+    }
     request += "\r\n";
     let mut socket = TcpStream::connect(server).await?;
     socket.write_all(request.as_bytes()).await?;
+    socket.write_all(body).await?;
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await?;
     parse(&answer)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use server::args::DeviceChoice;
 use server::auth::Login;
 use server::catalogue::Catalogue;
-use server::limits::Timeouts;
+use server::limits::{ADAPTER_MEMORY_BYTES_MAX, Timeouts};
 use server::listener::tls::Tls;
 use server::quota::QuotaLimits;
 use server::state::{SqliteState, StateHandle, path_in};
@@ -48,6 +48,8 @@ pub struct Options {
     pub page: Option<PathBuf>,
     /// Where adapters are written.
     pub export: Option<PathBuf>,
+    /// Bytes of memory for kept adapters.
+    pub adapter_memory_max: u64,
     /// What fixes the randomness of runs.
     pub seed: Option<u64>,
     /// How often a run is written to disk.
@@ -79,6 +81,7 @@ impl Default for Options {
             timeouts,
             page: None,
             export: None,
+            adapter_memory_max: ADAPTER_MEMORY_BYTES_MAX,
             seed: None,
             checkpoint_every: Duration::from_secs(30),
             login: Login::FromFirstToken,
@@ -130,6 +133,7 @@ impl TestServer {
             export_dir: options.export,
             seed: options.seed,
             checkpoint_every: options.checkpoint_every,
+            adapter_bytes_max: options.adapter_memory_max,
         };
         let trainer = TrainerHandle::spawn(model_dir, DeviceChoice::Cpu, training)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -11,7 +11,7 @@ use shared::privacy::ranking::Ranking;
 use shared::privacy::{Eta, Protection, ordinary_ids};
 use shared::text::RawText;
 
-use super::{Client, text_pair};
+use super::{Client, owned_pairs, text_pair};
 use crate::error::ClientError;
 use crate::options::{PROTECTION_DEFAULT, PrivacyOptions, TrainOptions};
 use crate::pipeline::TextPair;
@@ -122,6 +122,42 @@ impl<T: Transport> Client<T> {
         if entry.ranks_tokens || reads {
             self.rank().await?;
         }
+        self.choose(entry, options).await
+    }
+
+    /// Chooses the mechanism where there is no file to train on, and calibrates it with texts that
+    /// it will be applied to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::set_privacy`], and for a mechanism that looks at labelled rows.
+    pub async fn set_privacy_for(
+        &mut self,
+        texts: &[(RawText, Option<RawText>)],
+        options: &PrivacyOptions,
+    ) -> Result<PrivacyReport, ClientError> {
+        let entry = entry(&options.mechanism)?;
+        if entry.ranks_tokens || options.contribution.reading().is_some() {
+            return Err(ClientError::Option {
+                name: "mechanism",
+                problem: format!(
+                    "{} chooses words by rows to train on, and there are none here; train and \
+                     predict in one run",
+                    entry.name
+                ),
+            });
+        }
+        strength(options)?; // what cannot be is refused before anything is measured
+        let curve = self.curve(&spread(&owned_pairs(texts))).await?;
+        self.protected.curve = Some(curve);
+        self.choose(entry, options).await
+    }
+
+    async fn choose(
+        &mut self,
+        entry: &MechanismEntry,
+        options: &PrivacyOptions,
+    ) -> Result<PrivacyReport, ClientError> {
         let ready = self.prepare(options).await?;
         let report = PrivacyReport {
             mechanism: entry.name,
@@ -200,16 +236,18 @@ impl<T: Transport> Client<T> {
     /// Measures the curve of the file's own words, once.
     async fn calibrate(&mut self) -> Result<(), ClientError> {
         if self.protected.curve.is_none() {
-            let examples = self.dataset()?.examples();
-            let stride = examples.len().div_ceil(CALIBRATION_TEXTS).max(1);
-            let texts: Vec<_> = examples.iter().step_by(stride).map(text_pair).collect();
-            let tokens = self.pipeline.tokens(&texts)?;
-            let ids: Vec<u32> = tokens.iter().flat_map(ordinary_ids).collect();
-            let mut rng = self.rng(Draw::Calibration)?;
-            let curve = TokenCurve::measure(&self.pipeline.table, &ids, &mut rng).await?;
+            let texts: Vec<_> = self.dataset()?.examples().iter().map(text_pair).collect();
+            let curve = self.curve(&spread(&texts)).await?;
             self.protected.curve = Some(curve);
         }
         Ok(())
+    }
+
+    async fn curve(&self, texts: &[TextPair<'_>]) -> Result<TokenCurve, ClientError> {
+        let tokens = self.pipeline.tokens(texts)?;
+        let ids: Vec<u32> = tokens.iter().flat_map(ordinary_ids).collect();
+        let mut rng = self.rng(Draw::Calibration)?;
+        Ok(TokenCurve::measure(&self.pipeline.table, &ids, &mut rng).await?)
     }
 
     /// Learns from the training rows which words matter, once.
@@ -313,6 +351,12 @@ impl<T> Client<T> {
             contribution,
         })
     }
+}
+
+/// At most `CALIBRATION_TEXTS` of some texts, at equal distances.
+fn spread<'t>(texts: &[TextPair<'t>]) -> Vec<TextPair<'t>> {
+    let stride = texts.len().div_ceil(CALIBRATION_TEXTS).max(1);
+    texts.iter().step_by(stride).copied().collect()
 }
 
 fn strength(options: &PrivacyOptions) -> Result<Strength, ClientError> {

@@ -10,7 +10,7 @@ use shared::protocol::message::{Hello, PROTOCOL_VERSION, Split, TrainDone};
 use shared::text::{Columns, Dataset, RawText, Table};
 
 use super::protection::Sides;
-use super::{Client, text_pair};
+use super::{Client, owned_pairs, text_pair};
 use crate::error::ClientError;
 use crate::events::Event;
 use crate::file::ChosenColumns;
@@ -26,7 +26,8 @@ pub(super) struct Trained<T> {
     job: Job<T>,
     labels: Vec<String>,
     class_counts: Vec<usize>,
-    sent_as: SentAs,
+    /// None where nothing was sent: an adapter that the server keeps predicts.
+    sent_as: Option<SentAs>,
     /// Rows of the file in the order of their example ids.
     sent_rows: Vec<usize>,
 }
@@ -93,7 +94,7 @@ pub struct Evaluation {
 impl<T: Transport> Trained<T> {
     /// Whether a run with these options can use what was sent.
     fn serves(&self, options: &TrainOptions) -> bool {
-        *self.job.adapter() == options.adapter() && self.sent_as == options.into()
+        *self.job.adapter() == options.adapter() && self.sent_as == Some(options.into())
     }
 }
 
@@ -167,16 +168,7 @@ impl<T: Transport> Client<T> {
         } = self.sides(options).await?;
         let dataset = self.dataset()?;
         let labels = dataset.labels().to_vec();
-        let hello = Hello {
-            protocol_version: PROTOCOL_VERSION,
-            model_id: self.catalogue.model_id.clone(),
-            bottom_sha256: self.bottom_sha256,
-            cut: u32::try_from(self.cut()).unwrap_or(u32::MAX),
-            n_classes: u32::try_from(labels.len()).unwrap_or(u32::MAX),
-            adapter: options.adapter(),
-            labels: options.labels.into(),
-            bottom: options.bottom.into(),
-        };
+        let hello = self.hello(labels.len(), options);
         let traffic = Rc::clone(&self.traffic);
         let mut job = Job::open(transport, hello, options.dtype.into(), traffic).await?;
         let mut order = with_split(&train, &validation);
@@ -192,9 +184,59 @@ impl<T: Transport> Client<T> {
             job,
             labels,
             class_counts,
-            sent_as: options.into(),
+            sent_as: Some(options.into()),
             sent_rows: order.into_iter().map(|(row, _)| row).collect(),
         })
+    }
+
+    fn hello(&self, n_classes: usize, options: &TrainOptions) -> Hello {
+        Hello {
+            protocol_version: PROTOCOL_VERSION,
+            model_id: self.catalogue.model_id.clone(),
+            bottom_sha256: self.bottom_sha256,
+            cut: u32::try_from(self.cut()).unwrap_or(u32::MAX),
+            n_classes: u32::try_from(n_classes).unwrap_or(u32::MAX),
+            adapter: options.adapter(),
+            labels: options.labels.into(),
+            bottom: options.bottom.into(),
+        }
+    }
+
+    /// Opens a session in which an adapter that the server keeps predicts; its default without a
+    /// key. `labels` are the names of its classes in order: the server does not know them.
+    ///
+    /// # Errors
+    ///
+    /// When the server has no such adapter, or one for something else, or the connection ends.
+    pub async fn use_adapter<F: Future<Output = Result<T, ClientError>>>(
+        &mut self,
+        connect: impl FnOnce() -> F,
+        adapter: Option<[u8; 16]>,
+        labels: Vec<String>,
+        dtype: UploadDtype,
+    ) -> Result<[u8; 16], ClientError> {
+        if let Some(other) = self.trained.take() {
+            other.job.goodbye().await;
+        }
+        // Nothing is trained: of the options only those count that say where its parts are.
+        let hello = self.hello(labels.len(), &TrainOptions::default());
+        let traffic = Rc::clone(&self.traffic);
+        let mut job = Job::open(connect().await?, hello, dtype.into(), traffic).await?;
+        let used = match job.use_adapter(adapter).await {
+            Ok(used) => used,
+            Err(error) => {
+                job.goodbye().await;
+                return Err(error);
+            }
+        };
+        self.trained = Some(Trained {
+            job,
+            labels,
+            class_counts: Vec::new(),
+            sent_as: None,
+            sent_rows: Vec::new(),
+        });
+        Ok(used)
     }
 
     /// The rows of the file that the current session was sent, in the order of their example ids.
@@ -215,15 +257,7 @@ impl<T: Transport> Client<T> {
         &mut self,
         texts: &[(RawText, Option<RawText>)],
     ) -> Result<Vec<Answer>, ClientError> {
-        let texts: Vec<_> = texts
-            .iter()
-            .map(|(text, pair)| TextPair {
-                text,
-                pair: pair.as_ref(),
-                class: None,
-            })
-            .collect();
-        let probabilities = self.probabilities(&texts).await?;
+        let probabilities = self.probabilities(&owned_pairs(texts)).await?;
         let trained = self.trained.as_ref().ok_or(NOTHING_TRAINED)?;
         let answers = probabilities.chunks_exact(trained.labels.len());
         Ok(answers

@@ -11,6 +11,26 @@ use crate::pipeline::{Pipeline, TextPair};
 use crate::transport::Transport;
 
 impl<T: Transport> Job<T> {
+    /// Predicts with an adapter that the server keeps, from now on; with its default without a key.
+    /// Gives the key.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or the connection ends.
+    pub async fn use_adapter(&mut self, asked: Option<[u8; 16]>) -> Result<[u8; 16], ClientError> {
+        let frame = self.session.use_adapter(asked)?;
+        self.send(frame).await?;
+        match self.receive(&mut |_| {}).await?.message {
+            ServerMessage::AdapterInUse(used) if asked.is_none_or(|key| key == used.adapter) => {
+                Ok(used.adapter)
+            }
+            _ => {
+                let what = "not the adapter that was asked for".to_owned();
+                Err(ClientError::Protocol(what))
+            }
+        }
+    }
+
     /// Class probabilities of some texts, `[texts, n_classes]`.
     ///
     /// # Errors

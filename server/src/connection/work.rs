@@ -20,9 +20,9 @@ use crate::jobs::{Attached, Examples, NewRun};
 use crate::quota::{SessionShare, StoreShare};
 use crate::routes::State;
 use crate::session::Run;
-use crate::state::Agreed;
+use crate::state::{AdapterFit, AdapterKey, Agreed};
 use crate::store::ActivationStore;
-use crate::trainer::{ActivationBatch, Answer, JobId, Predicted, TrainerError};
+use crate::trainer::{ActivationBatch, Answer, JobId, KeptAdapter, Predicted, TrainerError};
 
 /// Something that was at work has come to a result.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub(super) struct Work {
     examples: Option<Arc<Examples>>,
     /// The latest, which goes on or has ended.
     run: Option<Attached>,
+    /// The kept adapter that predicts, in place of a run's.
+    kept: Option<KeptAdapter>,
     predictions: JoinSet<Outcome>,
 }
 
@@ -59,6 +61,7 @@ impl Work {
             _share: share,
             examples: None,
             run: None,
+            kept: None,
             predictions: JoinSet::new(),
         }
     }
@@ -126,6 +129,7 @@ impl Work {
             examples,
         };
         self.run = Some(self.state.runs.begin(new).await?);
+        self.kept = None;
         Ok(())
     }
 
@@ -156,15 +160,26 @@ impl Work {
         steered(self.state.app.trainer.cancel(job).await)
     }
 
+    /// Finds the tenant's adapter, which predicts from now on.
+    pub(super) async fn use_adapter(
+        &mut self,
+        adapter: Option<AdapterKey>,
+        fit: AdapterFit,
+    ) -> Result<AdapterKey, Fault> {
+        self.principal.require(Scope::Predict)?;
+        let tenant = self.principal.tenant;
+        let kept = self.state.adapters.find(tenant, adapter, fit).await?;
+        Ok(self.kept.insert(kept).key)
+    }
+
     /// Begins a prediction; `next` gives its answer.
     pub(super) fn predict(&mut self, sequence: u64, predict: Predict, payload: Bytes) {
         let allowed = self.principal.require(Scope::Predict);
         let trainer = self.state.app.trainer.clone();
-        let job = self.run();
+        let (job, kept) = (self.run(), self.kept.clone());
         let request_id = predict.request_id;
         let answer = async move {
             allowed?;
-            let job = job?;
             let decoded = spawn_blocking(move || predict.activations.decode(&payload)).await;
             // The session has held this payload against its descriptor.
             let values = decoded
@@ -174,7 +189,13 @@ impl Work {
                 values,
                 seq_lengths: predict.seq_lengths,
             };
-            Ok(trainer.predict(job, batch).await?)
+            match kept {
+                Some(kept) => match trainer.predict_kept(kept, batch).await {
+                    Err(TrainerError::UnknownAdapter) => Err(Fault::UnknownAdapter),
+                    answer => Ok(answer?),
+                },
+                None => Ok(trainer.predict(job?, batch).await?),
+            }
         };
         self.predictions.spawn(async move {
             Outcome::Predicted {

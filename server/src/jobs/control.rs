@@ -5,8 +5,9 @@ use std::io;
 use tokio::task::spawn_blocking;
 
 use super::runs::Runs;
+use crate::adapters::AdaptersError;
 use crate::state::{JobKey, JobRecord, Removed, StateError, TenantId};
-use crate::store::RemovedFiles;
+use crate::store::{RemovedAdapterFiles, RemovedFiles};
 use crate::trainer::TrainerError;
 
 /// A job could not be steered.
@@ -24,6 +25,9 @@ pub enum ControlError {
     /// The job's files could not be removed.
     #[error("the job's files could not be removed")]
     Files(#[source] io::Error),
+    /// Its adapter's files could not be removed.
+    #[error("the adapter's files could not be removed")]
+    Adapters(#[source] AdaptersError),
     /// The trainer failed.
     #[error("the trainer failed")]
     Trainer(#[source] TrainerError),
@@ -63,12 +67,14 @@ pub enum Steer {
 }
 
 /// What went with a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
     /// Of its record.
     pub records: Removed,
     /// Of its files.
     pub files: RemovedFiles,
+    /// Of its adapters' files.
+    pub adapters: RemovedAdapterFiles,
 }
 
 impl Runs {
@@ -113,7 +119,13 @@ impl Runs {
         let records = self.state();
         let records = records.call(move |store| store.delete_job(tenant, job));
         let records = records.await?.ok_or(ControlError::UnknownJob)?;
-        Ok(Deleted { records, files })
+        // After it: what is in the state has its files, and what is left of others goes at a start.
+        let adapters = self.adapters().discard(records.adapters.clone()).await;
+        Ok(Deleted {
+            records,
+            files,
+            adapters: adapters.map_err(ControlError::Adapters)?,
+        })
     }
 
     async fn job(&self, tenant: TenantId, job: JobKey) -> Result<JobRecord, ControlError> {

@@ -16,7 +16,7 @@ use super::examples::Examples;
 use super::recorder::RunRecorder;
 use super::runs::{Runs, log_unwritten};
 use crate::limits::RUN_EVENTS_RESERVED;
-use crate::state::{FailureClass, JobKey, TenantId, UnixMillis};
+use crate::state::{FailureClass, JobKey, StateError, TenantId, UnixMillis};
 use crate::store::JobFiles;
 use crate::trainer::TrainerEvent;
 
@@ -72,18 +72,14 @@ impl Follower {
     /// Takes a report of the run.
     async fn take(&mut self, report: Option<TrainerEvent>) -> Option<End> {
         // A trainer that lets go of a run without a word has failed.
-        let mut event = report.unwrap_or(TrainerEvent::Failed);
+        let event = report.unwrap_or(TrainerEvent::Failed);
         self.count(&event);
-        if matches!(event, TrainerEvent::Done(_)) && self.is_in_vain() {
-            tracing::error!(job = %self.key, "a run has ended, and its adapter is nowhere");
-            event = TrainerEvent::Failed;
-        }
         let ends = matches!(event, TrainerEvent::Done(_) | TrainerEvent::Failed);
         if ends {
             self.runs.forget(self.key);
         }
-        match self.recorder.record(&event).await {
-            Ok(()) => {
+        match self.write_down(event).await {
+            Ok(event) => {
                 self.pass_on(Ok(event));
                 if ends {
                     Some(End::Written)
@@ -117,9 +113,40 @@ impl Follower {
         }
     }
 
-    /// Whether nobody has the adapter of a run that has ended: neither a session nor the disk.
-    fn is_in_vain(&self) -> bool {
-        self.is_alone && self.subscriber.is_none() && !self.files.has_adapter()
+    /// Writes a report into the log, and says what was written: a run whose adapter nobody has,
+    /// neither a session nor the disk, has failed.
+    async fn write_down(&mut self, mut event: TrainerEvent) -> Result<TrainerEvent, StateError> {
+        // Kept first: a job that is done has its adapter. One without a step has trained none.
+        if matches!(event, TrainerEvent::Done(done) if done.steps > 0) && self.is_alone {
+            // The best validation in the log is what is said of the adapter.
+            self.recorder.flush().await?;
+            if !self.keep_adapter().await && self.subscriber.is_none() {
+                tracing::error!(job = %self.key, "a run has ended, and its adapter is nowhere");
+                event = TrainerEvent::Failed;
+            }
+        }
+        self.recorder.record(&event).await?;
+        Ok(event)
+    }
+
+    /// Keeps what the run has trained, and says whether it is kept.
+    async fn keep_adapter(&self) -> bool {
+        let job = self.key;
+        let kept = self.runs.adapters().keep(job, self.tenant, self.run.id());
+        match kept.await {
+            Ok(Some(adapter)) => {
+                tracing::info!(%job, %adapter, "an adapter is kept");
+                true
+            }
+            Ok(None) => {
+                tracing::error!(%job, "the trainer does not have the whole of an adapter");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%job, ?error, "an adapter could not be kept");
+                false
+            }
+        }
     }
 
     /// Tells the session. It waits for nobody but itself, so a queue that is full is one that is not

@@ -96,6 +96,18 @@ impl RunRecorder {
         self.write().await
     }
 
+    /// Writes what waits, so that the log has all that has happened.
+    ///
+    /// # Errors
+    ///
+    /// When the state cannot be written.
+    pub async fn flush(&mut self) -> Result<(), StateError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.write().await
+    }
+
     /// Ends the job as failed, if it has not ended.
     ///
     /// # Errors

@@ -179,30 +179,27 @@ fn is_offered(agreed: &Agreed, offer: &Offer) -> bool {
     })
 }
 
-/// Removes what nobody needs: files of jobs that are not in the state, and of those that have ended
-/// all but the adapter. Blocks.
+/// Removes what nobody needs: files of jobs that are not in the state, and of those that have ended.
+/// Blocks.
 fn sweep(store: &dyn StateStore, files: &JobsDirectory) -> Result<(), StateError> {
     let found = match files.found() {
         Ok(found) => found,
         Err(error) => {
-            log_left(Err(error));
+            log_left::<()>(Err(error));
             return Ok(());
         }
     };
     for (key, files) in found {
         let state = key.map(|key| store.job_state(key)).transpose()?.flatten();
-        let removed = match state {
-            None => files.remove().map(|_| 0),
-            Some(state) if state.has_ended() => files.remove_examples(),
-            Some(_) => Ok(0),
-        };
-        log_left(removed);
+        if state.is_none_or(JobState::has_ended) {
+            log_left(files.remove());
+        }
     }
     Ok(())
 }
 
 /// Files that cannot be removed take room and do no harm: the next start tries again.
-fn log_left(removed: io::Result<u64>) {
+fn log_left<T>(removed: io::Result<T>) {
     if let Err(error) = removed {
         tracing::error!(%error, "files of a job that has ended could not be removed");
     }

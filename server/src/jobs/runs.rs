@@ -16,6 +16,7 @@ use super::attached::{Attached, Remembered, Report};
 use super::examples::Examples;
 use super::follower::Follower;
 use super::recorder::RunRecorder;
+use crate::adapters::AdapterStore;
 use crate::error::Fault;
 use crate::limits::RUN_EVENTS_MAX;
 use crate::quota::Quotas;
@@ -37,6 +38,8 @@ pub struct Surroundings {
     pub quotas: Arc<Quotas>,
     /// Where they have their files.
     pub files: JobsDirectory,
+    /// Where what they have trained is kept.
+    pub adapters: AdapterStore,
     /// Cancelled when the daemon stops: runs are then left to a later process.
     pub shutdown: CancellationToken,
     /// Counts what must end before the daemon does.
@@ -281,6 +284,10 @@ impl Runs {
 
     pub(super) fn files(&self, job: JobKey) -> JobFiles {
         self.all_files().of(job)
+    }
+
+    pub(super) fn adapters(&self) -> &AdapterStore {
+        &self.0.surroundings.adapters
     }
 
     pub(super) fn shutdown(&self) -> &CancellationToken {

@@ -357,10 +357,10 @@ pub(super) async fn delete(
     let deleted = state.runs.delete(principal.tenant, key(&id)?).await?;
     Ok(Json(RemovedView {
         events: deleted.records.events,
-        adapters: deleted.records.adapters,
+        adapters: deleted.records.adapters.len() as u64,
         example_bytes: deleted.files.example_bytes,
         checkpoint_bytes: deleted.files.checkpoint_bytes,
-        adapter_bytes: deleted.files.adapter_bytes,
+        adapter_bytes: deleted.adapters.bytes,
     }))
 }
 

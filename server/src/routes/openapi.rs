@@ -25,6 +25,11 @@ use super::{adapters, artifacts, jobs};
         jobs::resume,
         jobs::cancel,
         adapters::list,
+        adapters::import,
+        adapters::show,
+        adapters::change,
+        adapters::delete,
+        adapters::file,
     ),
     security((), ("token" = [])),
     modifiers(&Token),
@@ -74,7 +79,7 @@ mod tests {
         let mut described: Vec<&str> = description.paths.paths.keys().map(String::as_str).collect();
         described.sort_unstable();
         assert_eq!(routes, described);
-        assert!(routes.len() >= 13);
+        assert!(routes.len() >= 15);
     }
 
     #[test]

@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::adapters::AdaptersError;
 use crate::auth::AuthError;
 use crate::jobs::control::ControlError;
-use crate::limits::RETRY_AFTER_SECS;
+use crate::limits::{ADAPTER_BYTES_MAX, IMPORT_MAX, RETRY_AFTER_SECS};
 use crate::quota::QuotaError;
-use crate::state::StateError;
+use crate::state::{NameError, StateError};
 
 /// Why a request is not answered. No sentence repeats what the client sent.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,24 @@ pub(super) enum ApiError {
     /// A part of the query cannot be read.
     #[error("a part of the query is not what it must be")]
     Query,
+    /// The body cannot be read.
+    #[error("the body is not what it must be")]
+    Body,
+    /// A name is none.
+    #[error(transparent)]
+    Name(NameError),
+    /// An archive is larger than what is taken.
+    #[error("an adapter may have {ADAPTER_BYTES_MAX} bytes")]
+    TooLarge,
+    /// An archive did not come in time.
+    #[error("the archive did not come in {} seconds", IMPORT_MAX.as_secs())]
+    TooSlow,
+    /// Too many bring adapters already.
+    #[error("others bring adapters at this moment; try again")]
+    Imports,
+    /// An adapter was not kept, given or changed.
+    #[error(transparent)]
+    Adapters(AdaptersError),
     /// A browser's page of another origin.
     #[error("requests come from this server's own page, or from clients without an Origin")]
     ForeignOrigin,
@@ -49,6 +68,16 @@ impl From<StateError> for ApiError {
         match error {
             StateError::UnknownJob => Self::UnknownJob,
             error => Self::State(error),
+        }
+    }
+}
+
+impl From<AdaptersError> for ApiError {
+    fn from(error: AdaptersError) -> Self {
+        match error {
+            AdaptersError::Quota(error) => Self::Quota(error),
+            AdaptersError::State(error) => error.into(),
+            error => Self::Adapters(error),
         }
     }
 }
@@ -83,7 +112,12 @@ impl ApiError {
             Self::UnknownJob => (StatusCode::NOT_FOUND, "unknown_job"),
             Self::Conflict => (StatusCode::CONFLICT, "wrong_state"),
             Self::Query => (StatusCode::BAD_REQUEST, "bad_query"),
-            Self::Watchers => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Watchers | Self::Imports => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Body => (StatusCode::BAD_REQUEST, "bad_body"),
+            Self::Name(_) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Adapters(error) => adapters_code(error),
             Self::Auth(AuthError::State(_)) | Self::State(_) | Self::Control(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal")
             }
@@ -93,8 +127,25 @@ impl ApiError {
     fn retry_after_secs(&self) -> Option<u64> {
         match self {
             Self::Quota(error) => Some(error.retry_after_secs()),
-            Self::Watchers => Some(RETRY_AFTER_SECS),
+            Self::Watchers | Self::Imports => Some(RETRY_AFTER_SECS),
             _ => None,
+        }
+    }
+}
+
+fn adapters_code(error: &AdaptersError) -> (StatusCode, &'static str) {
+    match error {
+        AdaptersError::Unknown => (StatusCode::NOT_FOUND, "unknown_adapter"),
+        AdaptersError::NameTaken => (StatusCode::CONFLICT, "name_taken"),
+        AdaptersError::Archive(_)
+        | AdaptersError::NotAnAdapter(_)
+        | AdaptersError::Classes { .. }
+        | AdaptersError::Misfit { .. }
+        | AdaptersError::OtherModel => (StatusCode::UNPROCESSABLE_ENTITY, "not_an_adapter"),
+        AdaptersError::UnknownCut { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_cut"),
+        AdaptersError::Quota(_) => (StatusCode::TOO_MANY_REQUESTS, "quota_exceeded"),
+        AdaptersError::Io(_) | AdaptersError::State(_) | AdaptersError::Trainer(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
         }
     }
 }
@@ -105,6 +156,9 @@ impl IntoResponse for ApiError {
         match &self {
             Self::State(error) | Self::Auth(AuthError::State(error)) => {
                 tracing::error!(%error, "the state failed");
+            }
+            Self::Adapters(error) if status.is_server_error() => {
+                tracing::error!(?error, "an adapter's request failed");
             }
             Self::Control(error) => tracing::error!(?error, "a job could not be steered"),
             _ => tracing::debug!(code, "refused a request"),

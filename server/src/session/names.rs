@@ -19,6 +19,7 @@ pub(super) fn message_name(message: &ClientMessage) -> &'static str {
         ClientMessage::Verdict(_) => "Verdict",
         ClientMessage::Resume(_) => "Resume",
         ClientMessage::Received(_) => "Received",
+        ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }
 

@@ -6,7 +6,7 @@ mod order_tests;
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
     AdapterSettings, AdapterTarget, BatchActivations, DoneReason, ExampleHeader, Judgement,
-    LabelPlace, PooledGradient, RefusalCode, TrainDone, Verdict,
+    PooledGradient, RefusalCode, TrainDone, Verdict,
 };
 use shared::protocol::refusal::{CLOSE_POLICY, CLOSE_TRY_LATER};
 use shared::protocol::resume::{CONFIRM_MESSAGES, Resume, UNCOUNTED};
@@ -274,6 +274,7 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
             ClientMessage::Verdict(verdict(1, Judgement::Best)),
             ClientMessage::Resume(RESUME),
             ClientMessage::Received(Received { received: 0 }),
+            ClientMessage::UseAdapter(UseAdapter { adapter: None }),
         ]
     };
     let mut refused = 0;
@@ -293,8 +294,8 @@ fn every_message_in_every_wrong_phase_is_refused_and_survived() {
         }
     }
     // Hello 4, Upload 4, Train 3, Pause 4, Continue 4, Cancel 3, Predict 4, Goodbye 1, 3 for each of
-    // the three answers, Resume 4, Received 1.
-    assert_eq!(refused, 41);
+    // the three answers, Resume 4, Received 1, UseAdapter 4.
+    assert_eq!(refused, 45);
 }
 
 #[test]
@@ -481,4 +482,66 @@ fn bytes_that_are_no_frame_end_the_session() {
     assert_eq!(effects[1], Effect::Close(CLOSE_POLICY));
     let full = Fault::SessionsTaken { sessions_max: 1 }.refuse(None);
     assert_eq!(full.code.close_code(), CLOSE_TRY_LATER);
+}
+
+fn use_adapter(adapter: Option<[u8; 16]>) -> ClientMessage {
+    ClientMessage::UseAdapter(UseAdapter { adapter })
+}
+
+/// Breaks when an adapter predicts before it was found, or a session without a run cannot predict.
+#[test]
+fn a_session_predicts_with_an_adapter_that_was_found() {
+    let mut probe = Probe::new();
+    probe.say(ClientMessage::Hello(hello()));
+    let expected = Effect::UseAdapter {
+        sequence: 2,
+        adapter: None,
+        fit: AdapterFit {
+            model_id: "tiny".to_owned(),
+            cut: 1,
+            n_classes: 2,
+        },
+    };
+    assert_eq!(probe.say(use_adapter(None)), [expected]);
+    assert_eq!(probe.session.phase(), Phase::Collecting);
+    let effects = probe.session.adapter_found(2, Err(Fault::UnknownAdapter));
+    assert_eq!(refusal(&effects), (RefusalCode::UnknownAdapter, false));
+    assert_eq!(probe.session.phase(), Phase::Collecting);
+    let effects = probe.say(use_adapter(Some([3; 16])));
+    assert!(
+        matches!(effects[..], [Effect::UseAdapter { adapter: Some(AdapterKey(key)), .. }] if key == [3; 16]),
+        "{effects:?}"
+    );
+    let effects = probe.session.adapter_found(3, Ok(AdapterKey([3; 16])));
+    let adapter = [3; 16];
+    assert_eq!(
+        effects,
+        [Effect::Send(ServerMessage::AdapterInUse(AdapterInUse {
+            adapter
+        }))]
+    );
+    assert_eq!(probe.session.phase(), Phase::Trained);
+    let effects = probe.say_with(predict(), &ROW);
+    assert!(
+        matches!(effects[..], [Effect::Predict { .. }]),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn an_adapter_in_parts_is_not_the_servers_to_use() {
+    type Spoil = fn(&mut Hello);
+    let cases: [Spoil; 2] = [
+        |hello| hello.labels = LabelPlace::Client,
+        |hello| hello.bottom = BottomTraining::Lora,
+    ];
+    for spoil in cases {
+        let mut probe = Probe::new();
+        let mut hello = hello();
+        spoil(&mut hello);
+        probe.say(ClientMessage::Hello(hello));
+        let refused = refusal(&probe.say(use_adapter(None)));
+        assert_eq!(refused, (RefusalCode::BadSettings, false));
+        assert_eq!(probe.session.phase(), Phase::Collecting);
+    }
 }

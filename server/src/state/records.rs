@@ -44,6 +44,12 @@ pub enum NameError {
     /// Not a tenant's name.
     #[error("a tenant's name is 1 to 64 of a-z, 0-9, '-' and '_'")]
     Tenant,
+    /// Not an adapter's name.
+    #[error(
+        "an adapter's name is 1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.', begins with a letter or \
+         digit, and is neither 'default' nor an id"
+    )]
+    Adapter,
 }
 
 /// A random 128-bit name.
@@ -267,17 +273,79 @@ pub struct JobPlace {
     pub key: JobKey,
 }
 
+/// An adapter's name for people, unique among its tenant's. It is never a part of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AdapterName(String);
+
+impl AdapterName {
+    /// The name of an adapter that nobody has named.
+    pub fn of_key(key: AdapterKey) -> Self {
+        Self(format!("adapter-{key}"))
+    }
+
+    /// The name that a job's adapter begins with.
+    pub fn of_job(job: JobKey) -> Self {
+        Self(format!("job-{}", &job.to_string()[..12]))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AdapterName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        // Whoever names an adapter may also write its key, or the word for the default.
+        let is_taken = name == "default" || name.parse::<AdapterKey>().is_ok();
+        if begins && name.len() <= 64 && name.bytes().all(allowed) && !is_taken {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NameError::Adapter)
+        }
+    }
+}
+
+/// What an adapter was made for; it says nothing anywhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterFit {
+    /// The model's name in the catalogue.
+    pub model_id: String,
+    /// Blocks that the client runs.
+    pub cut: u32,
+    /// Classes of the task.
+    pub n_classes: u32,
+}
+
+/// What is changed of an adapter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdapterChange {
+    /// Another name.
+    pub name: Option<AdapterName>,
+    /// Whether it is the tenant's default for its model and cut; another one then ceases to be.
+    pub is_default: Option<bool>,
+}
+
 /// An adapter: what is said about it; its files are not in the state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterRecord {
     /// Its name in the state.
     pub key: AdapterKey,
-    /// The job that trained it.
-    pub job: JobKey,
+    /// The job that trained it; none for one that was brought.
+    pub job: Option<JobKey>,
     /// Whose it is.
     pub tenant: TenantId,
     /// Its name for people.
-    pub name: String,
+    pub name: AdapterName,
+    /// What it was made for.
+    pub fit: AdapterFit,
+    /// Whether it is the tenant's default for its model and cut.
+    pub is_default: bool,
     /// When it was kept.
     pub created: UnixMillis,
     /// What a validation said of it, JSON.
@@ -287,12 +355,12 @@ pub struct AdapterRecord {
 }
 
 /// What went with a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
     /// Events.
     pub events: u64,
-    /// Adapters.
-    pub adapters: u64,
+    /// Adapters, whose files are still there.
+    pub adapters: Vec<AdapterKey>,
 }
 
 #[cfg(test)]
@@ -325,6 +393,44 @@ mod tests {
                 Err(NameError::Tenant),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn an_adapters_name_is_no_path_and_no_key() {
+        for name in ["a", "job-01.v2", "A_9", &"a".repeat(64)] {
+            assert_eq!(name.parse::<AdapterName>().unwrap().as_str(), name);
+        }
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "../a",
+            ".hidden",
+            "-a",
+            "a/b",
+            "a\\b",
+            "a b",
+            "a\0",
+            "é",
+            "default",
+            "000102030405060708090a0b0c0d0eff",
+            &"a".repeat(65),
+        ] {
+            assert_eq!(
+                wrong.parse::<AdapterName>(),
+                Err(NameError::Adapter),
+                "{wrong}"
+            );
+        }
+        let key = JobKey([0xab; 16]);
+        let names = [
+            AdapterName::of_job(key),
+            AdapterName::of_key(AdapterKey([1; 16])),
+        ];
+        assert_eq!(names[0].as_str(), "job-abababababab");
+        for name in names {
+            assert_eq!(name.as_str().parse(), Ok(name));
         }
     }
 

@@ -4,6 +4,7 @@
 //! returns, and the command line may read and write while the daemon runs. One connection behind a
 //! lock suffices: a transaction here takes about as long as the disk needs for one write.
 
+mod adapters;
 mod inspection;
 mod jobs;
 mod migrations;
@@ -19,8 +20,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::events::{EventRecord, JobEvent};
 use super::records::{
-    AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, OpenJob, Removed, TenantId,
-    TenantName, TokenKey, TokenRecord, UnixMillis,
+    AdapterChange, AdapterKey, AdapterRecord, JobKey, JobPlace, JobRecord, NewJob, OpenJob,
+    Removed, TenantId, TenantName, TokenKey, TokenRecord, UnixMillis,
 };
 use super::transition::JobState;
 use super::{StateError, StateStore};
@@ -203,7 +204,7 @@ impl StateStore for SqliteState {
     }
 
     fn add_adapter(&self, adapter: &AdapterRecord) -> Result<(), StateError> {
-        self.write(|transaction| jobs::add_adapter(transaction, adapter))
+        self.write(|transaction| adapters::add(transaction, adapter))
     }
 
     fn adapters(
@@ -212,7 +213,61 @@ impl StateStore for SqliteState {
         after: Option<(UnixMillis, AdapterKey)>,
         limit: u32,
     ) -> Result<Vec<AdapterRecord>, StateError> {
-        self.read(|connection| jobs::adapters(connection, tenant, after, limit))
+        self.read(|connection| adapters::list(connection, tenant, after, limit))
+    }
+
+    fn best_validation(&self, key: JobKey) -> Result<Option<serde_json::Value>, StateError> {
+        self.read(|connection| jobs::best_validation(connection, key))
+    }
+
+    fn adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<Option<AdapterRecord>, StateError> {
+        self.read(|connection| adapters::one(connection, tenant, key))
+    }
+
+    fn adapter_of_job(
+        &self,
+        tenant: TenantId,
+        job: JobKey,
+    ) -> Result<Option<AdapterRecord>, StateError> {
+        self.read(|connection| adapters::of_job(connection, tenant, job))
+    }
+
+    fn default_adapter(
+        &self,
+        tenant: TenantId,
+        model_id: &str,
+        cut: u32,
+    ) -> Result<Option<AdapterRecord>, StateError> {
+        self.read(|connection| adapters::by_default(connection, tenant, model_id, cut))
+    }
+
+    fn change_adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+        change: &AdapterChange,
+    ) -> Result<Option<AdapterRecord>, StateError> {
+        self.write(|transaction| adapters::change(transaction, tenant, key, change))
+    }
+
+    fn delete_adapter(
+        &self,
+        tenant: TenantId,
+        key: AdapterKey,
+    ) -> Result<Option<AdapterRecord>, StateError> {
+        self.write(|transaction| adapters::delete(transaction, tenant, key))
+    }
+
+    fn adapter_bytes(&self, tenant: TenantId) -> Result<u64, StateError> {
+        self.read(|connection| adapters::bytes(connection, tenant))
+    }
+
+    fn adapter_keys(&self) -> Result<Vec<AdapterKey>, StateError> {
+        self.read(adapters::keys)
     }
 }
 

@@ -74,6 +74,38 @@ fn partial(path: &Path) -> io::Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
+/// Removes a file or directory that may not be there, and says how many bytes it had.
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub fn remove(path: &Path) -> io::Result<u64> {
+    let bytes = match bytes_of(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed.and_then(|()| sync_parent(path)) {
+        // Otherwise somebody else was faster.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(bytes),
+    }
+}
+
+fn bytes_of(path: &Path) -> io::Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    let inside = fs::read_dir(path)?.map(|entry| bytes_of(&entry?.path()));
+    inside.sum()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -171,7 +171,7 @@ pub static CHECKPOINT_FAILURES: Counter = Counter::new(
 pub static ADAPTERS: Gauge = Gauge::new(
     "cutlayer_adapters_in_memory",
     Unit::Count,
-    "Adapters of running and ended runs that the trainer holds.",
+    "Adapters that the trainer holds: of runs, and kept ones that were asked lately.",
 );
 /// Bytes under the data directory.
 pub static STORE_BYTES: Gauge = Gauge::new(

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
+use shared::adapter::peft::PeftFiles;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ActivationBatch, Answer, JobId, Predicted, RunOrder, TrainerError, TrainerEvent,
-    TrainerSettings, device, worker,
+    ActivationBatch, Answer, Inspected, JobId, KeptAdapter, Predicted, RunOrder, TrainerError,
+    TrainerEvent, TrainerSettings, device, worker,
 };
 use crate::args::DeviceChoice;
 use crate::readiness::Readiness;
-use crate::state::RunSeed;
+use crate::state::{AdapterKey, RunSeed};
 use crate::telemetry::metrics::{COMMANDS_WAITING, TRAINER_WAIT};
 use crate::telemetry::traces::RunTrace;
 
@@ -36,6 +37,10 @@ pub(super) enum Command {
     Suspend(JobId, Reply<()>),
     Answer(JobId, Box<Answer>, Reply<()>),
     Predict(JobId, ActivationBatch, Reply<Predicted>),
+    PredictKept(KeptAdapter, ActivationBatch, Reply<Predicted>),
+    Files(JobId, Reply<Option<PeftFiles>>),
+    Inspect(PeftFiles, usize, Reply<Inspected>),
+    ForgetAdapter(AdapterKey),
     Forget(JobId),
 }
 
@@ -184,6 +189,45 @@ impl TrainerHandle {
         batch: ActivationBatch,
     ) -> Result<Predicted, TrainerError> {
         self.ask(|reply| Command::Predict(job, batch, reply)).await
+    }
+
+    /// What a kept adapter says: class probabilities.
+    ///
+    /// # Errors
+    ///
+    /// When its files are gone or not readable, or the device fails.
+    pub async fn predict_kept(
+        &self,
+        adapter: KeptAdapter,
+        batch: ActivationBatch,
+    ) -> Result<Predicted, TrainerError> {
+        self.ask(|reply| Command::PredictKept(adapter, batch, reply))
+            .await
+    }
+
+    /// The best adapter of a run that has ended; none where a part of it is at the client.
+    ///
+    /// # Errors
+    ///
+    /// When the job has not ended, or the device fails.
+    pub async fn files(&self, job: JobId) -> Result<Option<PeftFiles>, TrainerError> {
+        self.ask(|reply| Command::Files(job, reply)).await
+    }
+
+    /// Holds files that somebody brought against the model, for a cut.
+    ///
+    /// # Errors
+    ///
+    /// `Adapter` where they do not fit.
+    pub async fn inspect(&self, files: PeftFiles, cut: usize) -> Result<Inspected, TrainerError> {
+        self.ask(|reply| Command::Inspect(files, cut, reply)).await
+    }
+
+    /// Takes a kept adapter out of memory; its files are somebody else's.
+    pub fn forget_adapter(&self, adapter: AdapterKey) {
+        COMMANDS_WAITING.up();
+        // A thread that has ended has forgotten everything.
+        let _ = self.commands.send(Command::ForgetAdapter(adapter));
     }
 
     /// Forgets a run and its adapter.

@@ -26,11 +26,6 @@ impl Keeper {
         }
     }
 
-    /// Where the run is kept.
-    pub(super) fn files(&self) -> &JobFiles {
-        &self.files
-    }
-
     /// Writes the run if that was long ago. The time that it takes does not count, so that a slow
     /// disk slows a run by its share only.
     pub(super) fn keep_if_due(&mut self, run: &Run) {

@@ -9,18 +9,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use shared::adapter::peft::{self, PeftFiles};
+use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
 
+use super::adapters::{self, AdapterCache};
 use super::handle::Command;
 use super::keeper::Keeper;
 use super::run::{Run, Trained};
 use super::step::{DeviceBatch, pooled, probabilities};
 use super::{
-    ActivationBatch, Again, Answer, JobId, Predicted, RunOrder, TrainerError, TrainerEvent,
-    TrainerSettings, self_test,
+    ActivationBatch, Again, Answer, JobId, KeptAdapter, Predicted, RunOrder, TrainerError,
+    TrainerEvent, TrainerSettings, self_test,
 };
 use crate::limits::RUN_EVENTS_RESERVED;
 use crate::readiness::{Readiness, Stage};
@@ -35,6 +36,7 @@ pub(super) struct Worker {
     device: Device,
     settings: TrainerSettings,
     jobs: BTreeMap<JobId, Job>,
+    kept: AdapterCache,
     last_served: Option<JobId>,
 }
 
@@ -70,6 +72,7 @@ impl Worker {
             config,
             top,
             device,
+            kept: AdapterCache::new(settings.adapter_bytes_max),
             settings,
             jobs: BTreeMap::new(),
             last_served: None,
@@ -113,7 +116,7 @@ impl Worker {
                 (None, Some(job)) => self.advance(job),
                 (None, None) => {}
             }
-            ADAPTERS.set(self.jobs.len() as f64);
+            ADAPTERS.set((self.jobs.len() + self.kept.len()) as f64);
         }
     }
 
@@ -158,6 +161,18 @@ impl Worker {
             Command::Predict(id, batch, reply) => {
                 let _ = reply.send(self.predict(id, &batch));
             }
+            Command::PredictKept(kept, batch, reply) => {
+                let _ = reply.send(self.predict_kept(&kept, &batch));
+            }
+            Command::Files(id, reply) => {
+                let _ = reply.send(self.files(id));
+            }
+            Command::Inspect(files, cut, reply) => {
+                let inspected =
+                    adapters::inspect(&files, cut, &self.config, &self.top, &self.device);
+                let _ = reply.send(inspected);
+            }
+            Command::ForgetAdapter(key) => self.kept.forget(key),
             Command::Forget(id) => {
                 self.jobs.remove(&id);
             }
@@ -272,6 +287,30 @@ impl Worker {
         }
     }
 
+    fn predict_kept(
+        &mut self,
+        kept: &KeptAdapter,
+        batch: &ActivationBatch,
+    ) -> Result<Predicted, TrainerError> {
+        let load = || adapters::read(kept, &self.config, &self.top, &self.device);
+        let adapter = self.kept.get_or_load(kept.key, load)?;
+        let batch = DeviceBatch::new(batch, self.config.d_model, &self.device);
+        let top = self.top.skip(kept.cut);
+        let answer = probabilities(&top, &adapter, &batch)?;
+        Ok(Predicted::Probabilities(answer))
+    }
+
+    /// The best adapter of a run that has ended, if all of it is here.
+    fn files(&self, id: JobId) -> Result<Option<PeftFiles>, TrainerError> {
+        match self.jobs.get(&id) {
+            Some(Job::Ended(trained)) if trained.is_whole => {
+                Ok(Some(peft::write(&trained.adapter, &self.config)?))
+            }
+            Some(Job::Ended(_)) => Ok(None),
+            _ => Err(TrainerError::UnknownJob),
+        }
+    }
+
     /// Takes one turn of a run and reports it.
     fn advance(&mut self, id: JobId) {
         self.last_served = Some(id);
@@ -304,63 +343,42 @@ impl Worker {
         }
     }
 
-    /// Ends a run. Its adapter is on disk when the end is reported, where all of it is here.
+    /// Ends a run. Where its adapter is exported, it is there when the end is reported.
     fn end(&mut self, id: JobId, running: Running, done: TrainDone) {
-        let Running {
-            run,
-            events,
-            keeper,
-            ..
-        } = running;
+        let Running { run, events, .. } = running;
         let trained = run.into_trained();
-        if let Some(keeper) = keeper {
-            if let Err(error) = self.keep_adapter(id, &keeper, &trained) {
-                tracing::error!(job = id.0, %error, "an adapter could not be written");
+        match &self.settings.export_dir {
+            Some(_) if !trained.is_whole => {
+                tracing::info!(
+                    job = id.0,
+                    "a part of this adapter is at the client: not exported"
+                );
             }
-        } else if self.settings.export_dir.is_some() {
-            tracing::info!(
-                job = id.0,
-                "a part of this adapter is at the client: not exported"
-            );
+            Some(directory) => {
+                if let Err(error) = self.export(directory, id, &trained) {
+                    tracing::error!(job = id.0, %error, "an adapter could not be exported");
+                }
+            }
+            None => {}
         }
         self.jobs.insert(id, Job::Ended(Box::new(trained)));
         report(&events, TrainerEvent::Done(done));
     }
 
-    /// Writes an adapter to its job's directory and, where that is wanted, exports it.
-    fn keep_adapter(
-        &self,
-        id: JobId,
-        keeper: &Keeper,
-        trained: &Trained,
-    ) -> Result<(), TrainerError> {
-        let adapter = peft::write(&trained.adapter, &self.config)?;
-        let kept = keeper
-            .files()
-            .write_adapter(&adapter.config, &adapter.tensors);
-        if let Some(directory) = &self.settings.export_dir {
-            // Whatever became of the other: this is another place, perhaps another disk.
-            export(directory, id, &adapter)?;
-        }
-        Ok(kept?)
+    /// Exports an adapter to a directory of its own.
+    fn export(&self, directory: &Path, id: JobId, trained: &Trained) -> Result<(), TrainerError> {
+        let files = peft::write(&trained.adapter, &self.config)?;
+        // The time, so that a daemon that starts to count anew overwrites nothing.
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_secs());
+        let directory = directory.join(format!("job-{started}-{}", id.0));
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(CONFIG_FILE), files.config)?;
+        fs::write(directory.join(TENSORS_FILE), files.tensors)?;
+        tracing::info!(job = id.0, directory = %directory.display(), "adapter exported");
+        Ok(())
     }
-}
-
-/// Exports an adapter to a directory of its own.
-fn export(directory: &Path, JobId(job): JobId, adapter: &PeftFiles) -> Result<(), TrainerError> {
-    // The time, so that a daemon that starts to count anew overwrites nothing.
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
-    let directory = directory.join(format!("job-{started}-{job}"));
-    fs::create_dir_all(&directory)?;
-    fs::write(directory.join("adapter_config.json"), &adapter.config)?;
-    fs::write(
-        directory.join("adapter_model.safetensors"),
-        &adapter.tensors,
-    )?;
-    tracing::info!(job, directory = %directory.display(), "adapter exported");
-    Ok(())
 }
 
 /// Reports that a run begins or goes on, and says whether it is held.

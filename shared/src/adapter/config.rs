@@ -86,6 +86,34 @@ pub enum AdapterError {
     /// A PEFT file is not readable.
     #[error("adapter files: {0}")]
     Peft(String),
+    /// The configuration asks for something that is not built here.
+    #[error("adapter_config.json: `{name}` asks for something that is not built here")]
+    Unsupported {
+        /// Which key.
+        name: &'static str,
+    },
+    /// The file has tensors that this model has no place for.
+    #[error("adapter tensors: {expected} belong to this adapter, the file has {actual}")]
+    TensorCount {
+        /// By the model and the configuration.
+        expected: usize,
+        /// In the file.
+        actual: usize,
+    },
+    /// The adapter stands beside a block that the client runs.
+    #[error("the adapter stands beside block {layer}, which is below cut {cut}")]
+    BelowCut {
+        /// The lowest block, from 0.
+        layer: usize,
+        /// Blocks below the cut.
+        cut: usize,
+    },
+    /// A tensor holds NaN or an infinity.
+    #[error("adapter tensor `{name}`: a number is not finite")]
+    NotFinite {
+        /// PEFT's name of it.
+        name: String,
+    },
     /// A tensor is missing or has another shape.
     #[error("adapter tensor `{name}`: expected shape {expected:?}, found {actual:?}")]
     TensorShape {

@@ -8,10 +8,12 @@
 //! | `loss` | cross-entropy, and the sum of squares of some gradients |
 //! | `optimizer` | AdamW, clipping, schedule |
 //! | [`peft`] | the files of the Python library of that name |
+//! | [`archive`] | both of them as one tar file |
 //!
 //! Whoever holds matrices that are trained uses the same code: the server for the top, the client for
 //! an adapter in the bottom and for a task head whose labels stay with it.
 
+pub mod archive;
 mod config;
 mod lora;
 mod loss;

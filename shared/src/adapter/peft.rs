@@ -5,12 +5,13 @@
 //! whole (`modules_to_save`). Verified against peft 0.21 by tests/fixtures/check_peft.py.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::config::{AdapterError, LoraConfig, Target};
 use super::lora::{Adapter, shapes};
@@ -18,13 +19,73 @@ use super::name::ParameterName;
 use crate::model::weights::{family_name, to_f32};
 use crate::model::{Family, ModelConfig, TopModel};
 
+/// Name of the file with the settings.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+
+/// Name of the file with the numbers.
+pub const TENSORS_FILE: &str = "adapter_model.safetensors";
+
+/// Settings of PEFT that change what an adapter computes and that are not built here. Each has a
+/// neutral value: absent, false, empty or "none".
+const NEUTRAL: [&str; 13] = [
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "bias",
+    "fan_in_fan_out",
+    "layer_replication",
+    "lora_bias",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+];
+
 /// The two files of a PEFT directory.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PeftFiles {
     /// `adapter_config.json`
     pub config: Vec<u8>,
     /// `adapter_model.safetensors`
     pub tensors: Vec<u8>,
+}
+
+impl fmt::Debug for PeftFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeftFiles({} bytes)", self.bytes())
+    }
+}
+
+impl PeftFiles {
+    /// Bytes of both files.
+    pub fn bytes(&self) -> u64 {
+        self.config.len() as u64 + self.tensors.len() as u64
+    }
+
+    /// Classes of the adapter's head.
+    ///
+    /// # Errors
+    ///
+    /// When the tensors are not readable, or there is no classifier among them.
+    pub fn n_classes(&self, model: &ModelConfig) -> Result<usize, AdapterError> {
+        let file = SafeTensors::deserialize(&self.tensors)
+            .map_err(|error| AdapterError::Peft(error.to_string()))?;
+        let name = tensor_name(&ParameterName::ClassifierBias, model.family);
+        let actual = file
+            .tensor(&name)
+            .map(|view| view.shape().to_vec())
+            .unwrap_or_default();
+        match actual[..] {
+            [n_classes] => Ok(n_classes),
+            _ => Err(AdapterError::TensorShape {
+                name,
+                expected: [1, 2],
+                actual,
+            }),
+        }
+    }
 }
 
 /// Writes an adapter. Blocks while a GPU gives its memory back; not for the browser.
@@ -72,7 +133,8 @@ pub fn write(adapter: &Adapter, model: &ModelConfig) -> Result<PeftFiles, Adapte
 ///
 /// # Errors
 ///
-/// When a file is not readable, or a tensor is missing or has another shape.
+/// When a file is not readable, the settings ask for what is not built here, or a tensor is missing,
+/// has another shape, is not finite, or belongs to nothing.
 pub fn read(
     files: &PeftFiles,
     model: &ModelConfig,
@@ -88,8 +150,11 @@ pub fn read(
         lora_dropout: f32,
     }
     let failed = |error: String| AdapterError::Peft(error);
-    let peft: PeftConfig =
+    let settings: Map<String, Value> =
         serde_json::from_slice(&files.config).map_err(|error| failed(error.to_string()))?;
+    check_settings(&settings)?;
+    let peft = PeftConfig::deserialize(Value::Object(settings))
+        .map_err(|error| failed(error.to_string()))?;
     let file =
         SafeTensors::deserialize(&files.tensors).map_err(|error| failed(error.to_string()))?;
     let adapted: Vec<(usize, Target)> = (0..model.n_layers)
@@ -123,10 +188,13 @@ pub fn read(
             .and_then(to_f32)
             .filter(|_| actual == expected);
         let values = values.ok_or(AdapterError::TensorShape {
-            name: stored,
+            name: stored.clone(),
             expected: shape,
             actual,
         })?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(AdapterError::NotFinite { name: stored });
+        }
         let tensor = if is_bias(&name) {
             Tensor::from_data(TensorData::new(values, shape), device)
         } else {
@@ -134,7 +202,30 @@ pub fn read(
         };
         parameters.push((name, tensor));
     }
+    let (expected, actual) = (parameters.len(), file.len());
+    if expected != actual {
+        // What is left out would be missed in the answers.
+        return Err(AdapterError::TensorCount { expected, actual });
+    }
     Ok(Adapter::from_parameters(&config, parameters))
+}
+
+/// Holds that the settings ask for a plain low-rank adapter.
+fn check_settings(settings: &Map<String, Value>) -> Result<(), AdapterError> {
+    let is_neutral = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text == "none",
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(true) | Value::Number(_) => false,
+    };
+    if settings.get("peft_type").is_some_and(|kind| kind != "LORA") {
+        return Err(AdapterError::Unsupported { name: "peft_type" });
+    }
+    let unsupported = NEUTRAL
+        .into_iter()
+        .find(|name| !settings.get(*name).is_none_or(is_neutral));
+    unsupported.map_or(Ok(()), |name| Err(AdapterError::Unsupported { name }))
 }
 
 fn is_bias(name: &ParameterName) -> bool {
@@ -219,6 +310,41 @@ fn config_json(adapter: &Adapter, family: Family) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_would_change_the_answers_are_refused() {
+        let settings = |extra: Value| {
+            let mut map = Map::new();
+            map.insert("peft_type".to_owned(), json!("LORA"));
+            map.insert("bias".to_owned(), json!("none"));
+            map.insert("use_rslora".to_owned(), json!(false));
+            if let Value::Object(extra) = extra {
+                map.extend(extra);
+            }
+            check_settings(&map)
+        };
+        assert_eq!(
+            settings(json!({ "rank_pattern": {}, "use_dora": null })),
+            Ok(())
+        );
+        for (extra, name) in [
+            (json!({ "use_rslora": true }), "use_rslora"),
+            (json!({ "alpha_pattern": { "query": 4 } }), "alpha_pattern"),
+            (json!({ "bias": "all" }), "bias"),
+            (json!({ "peft_type": "IA3" }), "peft_type"),
+        ] {
+            assert_eq!(settings(extra), Err(AdapterError::Unsupported { name }));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_files_is_their_size() {
+        let files = PeftFiles {
+            config: vec![1; 3],
+            tensors: vec![2; 4],
+        };
+        assert_eq!(format!("{files:?}"), "PeftFiles(7 bytes)");
+    }
 
     #[test]
     fn names_are_those_of_peft() {

@@ -50,6 +50,8 @@ pub enum ClientMessage {
     Resume(Resume),
     /// Confirms what the client has processed; not counted.
     Received(Received),
+    /// Predicts with an adapter that the server keeps, instead of training one.
+    UseAdapter(UseAdapter),
 }
 
 /// A message from the server, with the raw bytes that follow its header.
@@ -90,6 +92,8 @@ pub enum ServerMessage {
     Resumed(Received),
     /// Confirms what the server has processed; not counted.
     Received(Received),
+    /// Answers `UseAdapter`: this adapter predicts.
+    AdapterInUse(AdapterInUse),
 }
 
 /// Where the labels, the trained part of the task head and the loss are.
@@ -431,6 +435,20 @@ pub struct PooledPrediction {
     pub pooled: TensorDescriptor,
 }
 
+/// Asks for an adapter that the server keeps for this tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseAdapter {
+    /// Its key; the tenant's default for this model and cut when absent.
+    pub adapter: Option<[u8; 16]>,
+}
+
+/// Answers `UseAdapter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterInUse {
+    /// Its key.
+    pub adapter: [u8; 16],
+}
+
 /// A message was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
@@ -483,4 +501,6 @@ pub enum RefusalCode {
     Forbidden,
     /// No session of this tenant has this token, or it cannot go on where the client wants to.
     UnknownSession,
+    /// The tenant has no such adapter, or no default.
+    UnknownAdapter,
 }

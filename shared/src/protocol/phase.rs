@@ -16,7 +16,7 @@ pub enum Phase {
     Training,
     /// Until `Continue` is accepted or the run is done: a run is held.
     Held,
-    /// After a run: there is an adapter that predicts.
+    /// After a run, or after `UseAdapter`: there is an adapter that predicts.
     Trained,
 }
 
@@ -34,7 +34,7 @@ impl Phase {
     pub fn allows(self, message: &ClientMessage) -> bool {
         match message {
             ClientMessage::Hello(_) | ClientMessage::Resume(_) => self == Self::Handshake,
-            ClientMessage::Upload(_) => self == Self::Collecting,
+            ClientMessage::Upload(_) | ClientMessage::UseAdapter(_) => self == Self::Collecting,
             ClientMessage::Train(_) => matches!(self, Self::Collecting | Self::Trained),
             ClientMessage::Pause => self == Self::Training,
             ClientMessage::Continue => self == Self::Held,

@@ -25,7 +25,7 @@ pub const CLOSE_COMING_BACK: u16 = 4000;
 
 impl RefusalCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MalformedFrame,
         Self::WrongVersion,
         Self::UnknownModel,
@@ -44,6 +44,7 @@ impl RefusalCode {
         Self::NotAwaited,
         Self::Forbidden,
         Self::UnknownSession,
+        Self::UnknownAdapter,
     ];
 
     /// Gives the number that the wire and docs/protocol.md use.
@@ -71,7 +72,8 @@ impl RefusalCode {
             | Self::LimitExceeded
             | Self::Internal
             | Self::NotAwaited
-            | Self::Forbidden => false,
+            | Self::Forbidden
+            | Self::UnknownAdapter => false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The built program `cutlayer` against a real daemon, on the small random model.
 
+mod adapters;
 mod labels;
 
 use std::io::{Read, Seek, Write};
@@ -32,6 +33,12 @@ fn program() -> PathBuf {
 
 /// Runs the program while the daemon runs in this process; `input` is what a person types.
 pub(crate) async fn cutlayer(server: &TestServer, arguments: &[&str], input: &str) -> Output {
+    let arguments = [arguments, &["--device", "cpu"]].concat();
+    ask(server, &arguments, input).await
+}
+
+/// As `cutlayer`, for commands that compute nothing here.
+async fn ask(server: &TestServer, arguments: &[&str], input: &str) -> Output {
     let address = format!("http://{}", server.addr);
     // Files, because a full pipe would stop the program, and nobody reads while this waits.
     let [mut stdin, stdout, stderr] = [(); 3].map(|()| tempfile::tempfile().unwrap());
@@ -39,7 +46,7 @@ pub(crate) async fn cutlayer(server: &TestServer, arguments: &[&str], input: &st
     stdin.rewind().unwrap();
     let mut child = Command::new(program())
         .args(arguments)
-        .args(["--server", &address, "--device", "cpu"])
+        .args(["--server", &address])
         .stdin(stdin)
         .stdout(stdout.try_clone().unwrap())
         .stderr(stderr.try_clone().unwrap())

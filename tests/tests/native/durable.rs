@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use server::state::{AdapterKey, SqliteState, StateStore, TenantName, path_in};
 use shared::protocol::message::{ClientMessage, Hello, ServerMessage};
 use tempfile::TempDir;
 use tests::assets::ModelDirectory;
@@ -131,8 +132,17 @@ fn job_directory(data: &Path, id: &str) -> PathBuf {
     data.join("jobs").join(id)
 }
 
+/// The adapter that a job has left.
+fn adapter_of(data: &Path, id: &str) -> AdapterKey {
+    let state = SqliteState::open(&path_in(data)).unwrap();
+    let tenant = state.tenant(&TenantName::local()).unwrap();
+    let adapter = state.adapter_of_job(tenant, id.parse().unwrap()).unwrap();
+    adapter.unwrap().key
+}
+
 fn adapter(data: &Path, id: &str) -> Vec<u8> {
-    let directory = job_directory(data, id).join("adapter");
+    let key = adapter_of(data, id).to_string();
+    let directory = data.join("adapters").join(key);
     assert!(directory.join("adapter_config.json").is_file());
     std::fs::read(directory.join("adapter_model.safetensors")).unwrap()
 }
@@ -160,6 +170,17 @@ pub async fn no_examples(server: &TestServer) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("examples are still there");
+}
+
+/// Waits until a job has nothing on disk.
+async fn nothing_left(data: &Path, id: &str) {
+    for _ in 0..400 {
+        if !job_directory(data, id).exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("files of the job are still there");
 }
 
 /// Starts a daemon where another one was; the last request's task may hold the directory a moment

@@ -1,6 +1,7 @@
 //! Tenants, tokens and the jobs that are written down, over real HTTP and WebSockets.
 
 mod access;
+mod adapters;
 mod jobs;
 mod quotas;
 

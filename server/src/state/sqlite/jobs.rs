@@ -1,12 +1,13 @@
-//! Jobs, their events and their adapters as rows.
+//! Jobs and their events as rows.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::adapters;
 use crate::state::StateError;
 use crate::state::events::{EventRecord, FailureClass, JobEvent};
 use crate::state::records::{
-    AdapterKey, AdapterRecord, ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, OpenJob,
-    Removed, RunSeed, TenantId, UnixMillis,
+    ExampleCounts, JobKey, JobPlace, JobRecord, NewJob, OpenJob, Removed, RunSeed, TenantId,
+    UnixMillis,
 };
 use crate::state::transition::JobState;
 
@@ -225,68 +226,32 @@ pub(super) fn delete(
         return Err(StateError::NotEnded { state: job.state });
     }
     let events = transaction.execute("DELETE FROM events WHERE job = ?1", [key.0])?;
-    let adapters = transaction.execute("DELETE FROM adapters WHERE job = ?1", [key.0])?;
+    let adapters = adapters::remove_of_job(transaction, key)?;
     transaction.execute("DELETE FROM jobs WHERE id = ?1", [key.0])?;
     Ok(Some(Removed {
         events: events as u64,
-        adapters: adapters as u64,
+        adapters,
     }))
 }
 
-pub(super) fn add_adapter(
-    transaction: &Transaction<'_>,
-    adapter: &AdapterRecord,
-) -> Result<(), StateError> {
-    let rows = transaction.execute(
-        "INSERT INTO adapters (id, job, tenant, name, created, metrics, bytes)
-         SELECT ?1, id, tenant, ?4, ?5, ?6, ?7 FROM jobs WHERE id = ?2 AND tenant = ?3",
-        params![
-            adapter.key.0,
-            adapter.job.0,
-            adapter.tenant.0,
-            adapter.name,
-            adapter.created.0,
-            adapter.metrics.to_string(),
-            signed(adapter.bytes),
-        ],
-    )?;
-    if rows == 0 {
-        Err(StateError::UnknownJob)
-    } else {
-        Ok(())
-    }
-}
-
-pub(super) fn adapters(
+/// The last validation that was the best until then.
+pub(super) fn best_validation(
     connection: &Connection,
-    tenant: TenantId,
-    after: Option<(UnixMillis, AdapterKey)>,
-    limit: u32,
-) -> Result<Vec<AdapterRecord>, StateError> {
-    let (created, key) = after.map_or((i64::MAX, [0xff; 16]), |(created, key)| (created.0, key.0));
-    connection
-        .prepare(
-            "SELECT id, job, tenant, name, created, metrics, bytes FROM adapters
-             WHERE tenant = ?1 AND (created, id) < (?2, ?3)
-             ORDER BY created DESC, id DESC LIMIT ?4",
-        )?
-        .query_and_then(params![tenant.0, created, key, limit], adapter)?
-        .collect()
-}
-
-fn adapter(row: &Row<'_>) -> Result<AdapterRecord, StateError> {
-    let metrics: String = row.get(5)?;
-    Ok(AdapterRecord {
-        key: AdapterKey(row.get(0)?),
-        job: JobKey(row.get(1)?),
-        tenant: TenantId(row.get(2)?),
-        name: row.get(3)?,
-        created: UnixMillis(row.get(4)?),
-        metrics: serde_json::from_str(&metrics).map_err(|_| StateError::Unreadable {
-            what: "measurement",
-        })?,
-        bytes: unsigned(row, 6)?,
-    })
+    key: JobKey,
+) -> Result<Option<serde_json::Value>, StateError> {
+    let mut statement = connection.prepare(
+        "SELECT data FROM events WHERE job = ?1 AND kind = 'validation' ORDER BY cursor DESC",
+    )?;
+    let mut rows = statement.query([key.0])?;
+    while let Some(row) = rows.next()? {
+        let data: String = row.get(0)?;
+        let data: serde_json::Value =
+            serde_json::from_str(&data).map_err(|_| StateError::Unreadable { what: "event" })?;
+        if data["best"] == true {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }
 
 fn record(row: &Row<'_>) -> Result<JobRecord, StateError> {
@@ -320,10 +285,10 @@ fn read_state(name: &str) -> Result<JobState, StateError> {
 }
 
 /// SQLite's numbers are signed.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StateError> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, StateError> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|_| StateError::Unreadable { what: "number" })
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::state::StateError;
 
 /// Step n brings a file of schema n to schema n + 1; `user_version` says where a file is.
-const STEPS: [&str; 2] = [FIRST, SEEDS];
+const STEPS: [&str; 3] = [FIRST, SEEDS, ADAPTERS];
 
 /// The schema that this version writes.
 pub(super) const SCHEMA: u32 = STEPS.len() as u32;
@@ -70,6 +70,28 @@ CREATE INDEX adapters_of_job ON adapters (job);
 /// What fixes a run's randomness: a job that is taken up again is the same run.
 const SEEDS: &str = "
 ALTER TABLE jobs ADD COLUMN seed BLOB;
+";
+
+/// Adapters that say what they fit. No release has written a row into the table that goes.
+const ADAPTERS: &str = "
+DROP TABLE adapters;
+CREATE TABLE adapters (
+    id BLOB NOT NULL PRIMARY KEY,
+    job BLOB REFERENCES jobs (id) ON DELETE CASCADE,
+    tenant INTEGER NOT NULL REFERENCES tenants (id),
+    name TEXT NOT NULL,
+    model TEXT NOT NULL,
+    cut INTEGER NOT NULL,
+    n_classes INTEGER NOT NULL,
+    is_default INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX adapters_of_tenant ON adapters (tenant, created, id);
+CREATE INDEX adapters_of_job ON adapters (job);
+CREATE UNIQUE INDEX default_adapters ON adapters (tenant, model, cut) WHERE is_default = 1;
 ";
 
 /// The schema of a file.

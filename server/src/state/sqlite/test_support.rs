@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::SqliteState;
 use crate::state::{
-    Agreed, ExampleCounts, JobKey, NewJob, RunSeed, StateStore, TenantId, TenantName, path_in,
+    AdapterFit, Agreed, ExampleCounts, JobKey, NewJob, RunSeed, StateStore, TenantId, TenantName,
+    path_in,
 };
 
 /// The tenant of [`opened`]: the first.
@@ -21,6 +22,15 @@ pub(crate) fn opened() -> (TempDir, SqliteState) {
     let state = SqliteState::open(&path_in(directory.path())).unwrap();
     assert_eq!(state.tenant(&TenantName::local()).unwrap(), LOCAL);
     (directory, state)
+}
+
+/// What an adapter of [`new_job`] fits.
+pub(crate) fn fit() -> AdapterFit {
+    AdapterFit {
+        model_id: "tiny".to_owned(),
+        cut: 1,
+        n_classes: 2,
+    }
 }
 
 /// A job of `LOCAL`.

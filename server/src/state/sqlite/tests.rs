@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use shared::protocol::message::{DoneReason, TrainDone};
 
 use super::migrations::SCHEMA;
-use super::test_support::{LOCAL, new_job, opened};
+use super::test_support::{LOCAL, fit, new_job, opened};
 use super::*;
 use crate::auth::{Scope, Scopes};
 use crate::state::{FailureClass, RunSeed, path_in};
@@ -193,9 +193,11 @@ fn a_tenant_sees_its_own_only() {
         .unwrap();
     let adapter = AdapterRecord {
         key: AdapterKey([1; 16]),
-        job: key,
+        job: Some(key),
         tenant: LOCAL,
-        name: "first".to_owned(),
+        name: "first".parse().unwrap(),
+        fit: fit(),
+        is_default: false,
         created: NOW,
         metrics: serde_json::json!({ "accuracy": 0.5 }),
         bytes: 12,
@@ -221,7 +223,7 @@ fn a_tenant_sees_its_own_only() {
     ));
     let removed = Removed {
         events: 2,
-        adapters: 1,
+        adapters: vec![AdapterKey([1; 16])],
     };
     assert_eq!(state.delete_job(LOCAL, key).unwrap(), Some(removed));
     assert_eq!(state.events(LOCAL, key, 0, 9, 9).unwrap(), None);

@@ -132,6 +132,7 @@ impl Closed for RefusalCode {
             Self::Busy => "busy",
             Self::Internal => "internal",
             Self::NotAwaited => "not_awaited",
+            Self::UnknownAdapter => "unknown_adapter",
         }
     }
 }

@@ -5,7 +5,7 @@ use tests::http;
 
 use super::{
     adapter, begun, begun_with, done, events, job_directory, json, milestones, no_examples,
-    options, post, stands, train_again, undisturbed,
+    nothing_left, options, post, stands, train_again, undisturbed,
 };
 use crate::samples::{server_with, train};
 
@@ -21,11 +21,8 @@ async fn a_run_goes_on_when_its_client_is_lost() {
     assert!(adapter(server.data(), &id) == undisturbed().await);
     let events = events(server.addr, &id).await;
     assert_eq!(milestones(&events), ["queued", "started", "done"]);
-    no_examples(&server).await;
-    // The result is all that is left.
-    let left = std::fs::read_dir(job_directory(server.data(), &id)).unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["adapter"]);
+    // The result is all that is left, and it is elsewhere.
+    nothing_left(server.data(), &id).await;
 }
 
 #[tokio::test]
@@ -69,8 +66,11 @@ async fn a_run_without_its_client_is_steered_and_deleted() {
         (&removed["example_bytes"], &removed["checkpoint_bytes"]),
         (&0.into(), &0.into())
     );
+    assert_eq!(removed["adapters"], 1);
     // And its configuration.
     assert!(removed["adapter_bytes"].as_u64().unwrap() > size);
+    let adapters = std::fs::read_dir(server.data().join("adapters")).unwrap();
+    assert_eq!(adapters.count(), 0);
     assert!(!job_directory(server.data(), &id).exists());
     assert_eq!(http::get(addr, &path, &[]).await.unwrap().status, 404);
 }

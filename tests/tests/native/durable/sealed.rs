@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use server::store::jobs::ADAPTER_TENSORS;
 use server::store::{DataDirectory, DataDirectoryError, Sealing, StoreKey};
+use shared::adapter::peft::TENSORS_FILE;
 use tests::assets::ModelDirectory;
-use tests::{Options, TestServer};
+use tests::{Options, TestServer, http};
 
-use super::{adapter, again, begun, job_directory, options, stands, undisturbed};
+use super::{adapter, adapter_of, again, begun, job_directory, options, stands, undisturbed};
 use crate::samples::server_with;
 
-/// Breaks when a run does not go on from what is sealed, or a daemon with another key, or with none,
-/// gives its job up.
+/// Breaks when a run does not go on from what is sealed, its adapter lies in the clear or is not
+/// exported, or a daemon with another key, or with none, gives its job up.
 #[tokio::test]
 async fn a_sealed_run_goes_on_after_a_restart_and_with_its_key_only() {
     let data = Arc::new(tempfile::tempdir().unwrap());
@@ -50,8 +50,13 @@ async fn a_sealed_run_goes_on_after_a_restart_and_with_its_key_only() {
 
     let server = again(&options).await;
     stands(server.addr, &id, "done").await;
-    server.stop().await.unwrap();
     let expected = undisturbed().await;
+    let kept = adapter_of(data.path(), &id);
+    let path = format!("/v1/adapters/{kept}/files/{TENSORS_FILE}");
+    let exported = http::get(server.addr, &path, &[]).await.unwrap();
+    assert_eq!(exported.status, 200);
+    assert!(exported.body == expected);
+    server.stop().await.unwrap();
     assert!(
         adapter(data.path(), &id) != expected,
         "it lies in the clear"
@@ -64,6 +69,6 @@ async fn a_sealed_run_goes_on_after_a_restart_and_with_its_key_only() {
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     };
-    let files = directory.jobs().of(id.parse().unwrap());
-    assert!(files.read_adapter(ADAPTER_TENSORS).unwrap() == expected);
+    let files = directory.adapters().of(kept);
+    assert!(files.read().unwrap().tensors == expected);
 }

@@ -1,11 +1,14 @@
 //! A copy of a data directory, taken as docs/operations.md says while the daemon works, and a daemon
 //! that is started on it.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
 use serde_json::Value;
+use shared::adapter::peft::TENSORS_FILE;
 use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::RawClient;
 use tests::http::{self, Response};
@@ -56,7 +59,19 @@ async fn trained(daemon: &Daemon, token: &str) -> RawClient {
     client
 }
 
-/// Breaks when tenants, tokens or jobs are not in a backup, or the daemon has to be stopped for it.
+/// The kept adapters with the bytes of their tensors.
+fn adapters(data: &Path) -> Vec<(OsString, Vec<u8>)> {
+    let entries = fs::read_dir(data.join("adapters")).unwrap();
+    let entries = entries.map(|entry| {
+        let entry = entry.unwrap();
+        let tensors = fs::read(entry.path().join(TENSORS_FILE)).unwrap();
+        (entry.file_name(), tensors)
+    });
+    entries.collect()
+}
+
+/// Breaks when tenants, tokens, jobs or adapters are not in a backup, or the daemon has to be
+/// stopped for it.
 #[tokio::test]
 async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_and_jobs() {
     let mut daemon = Daemon::start(&[]).await;
@@ -67,6 +82,9 @@ async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_a
     let job = page["jobs"][0]["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/jobs/{job}/events");
     let events = get(&daemon, &path, &secret).await;
+
+    let kept = adapters(&daemon.data());
+    assert_eq!(kept.len(), 1);
 
     let restored = Arc::new(tempfile::tempdir().unwrap());
     let to = restored.path().join("data");
@@ -103,5 +121,7 @@ async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_a
             .status,
         401
     );
+    // Its start removes what the state does not know.
+    assert_eq!(adapters(&second.data()), kept);
     drop(trained(&second, &secret).await);
 }

@@ -65,7 +65,8 @@ async fn a_daemon_goes_on_with_the_state_of_the_first_schema() {
     let events = get(&server, &path, "local").await;
     assert_eq!(events["events"].as_array().unwrap().len(), 5);
     let adapters = get(&server, "/v1/adapters", "local").await;
-    assert_eq!(adapters["adapters"][0]["name"], "first");
+    // No daemon of that schema wrote an adapter: the row that is there has no files.
+    assert_eq!(adapters["adapters"], serde_json::json!([]));
 
     // The other tenant's: one that had failed, and one that was at work when that daemon ended.
     let jobs = get(&server, "/v1/jobs", "other").await;

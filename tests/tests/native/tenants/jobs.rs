@@ -387,7 +387,8 @@ async fn every_method_of_every_route_is_described() {
         .unwrap();
     let description = json(&response);
     let paths = description["paths"].as_object().unwrap();
-    assert!(paths.len() >= 13);
+    assert!(paths.len() >= 15);
+    assert!(paths.contains_key("/v1/adapters/{id}/files/{name}"));
     for (path, methods) in paths {
         let asked = path
             .replace("{id}", &"0".repeat(32))

@@ -7,10 +7,11 @@ use proptest::sample::select;
 use shared::protocol::codec::{decode_client, decode_server, encode_client, encode_server};
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
-    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
-    PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode, Refused, ServerMessage,
-    Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict, Welcome,
+    Acknowledged, AdapterInUse, AdapterSettings, AdapterTarget, Batch, BatchActivations,
+    BottomTraining, ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement,
+    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, RefusalCode,
+    Refused, ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, UseAdapter,
+    ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::resume::{Received, Resume};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
@@ -155,6 +156,8 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
     ]);
     let verdict = (any::<u32>(), judgement)
         .prop_map(|(step, judgement)| ClientMessage::Verdict(Verdict { step, judgement }));
+    let adapter = any::<Option<[u8; 16]>>()
+        .prop_map(|adapter| ClientMessage::UseAdapter(UseAdapter { adapter }));
     let resume = any::<([u8; 16], u64)>().prop_map(|(session_token, received)| {
         ClientMessage::Resume(Resume {
             session_token,
@@ -165,7 +168,7 @@ fn client_message() -> impl Strategy<Value = (ClientMessage, Vec<u8>)> {
     let connection = prop_oneof![resume, received];
     prop_oneof![
         (
-            prop_oneof![hello(), train(), empty, verdict, connection],
+            prop_oneof![hello(), train(), empty, verdict, connection, adapter],
             Just(vec![])
         ),
         (
@@ -317,7 +320,9 @@ fn with_tensor() -> impl Strategy<Value = ServerMessage> {
     let prediction = (any::<u32>(), tensor()).prop_map(|(request_id, pooled)| {
         ServerMessage::PooledPrediction(PooledPrediction { request_id, pooled })
     });
-    prop_oneof![pooled, gradient, prediction]
+    let in_use =
+        any::<[u8; 16]>().prop_map(|adapter| ServerMessage::AdapterInUse(AdapterInUse { adapter }));
+    prop_oneof![pooled, gradient, prediction, in_use]
 }
 
 fn server_message() -> impl Strategy<Value = ServerMessage> {

@@ -2,11 +2,11 @@
 
 use shared::protocol::limits::Limits;
 use shared::protocol::message::{
-    Acknowledged, AdapterSettings, AdapterTarget, Batch, BatchActivations, BottomTraining,
-    ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement, LabelPlace, Pooled,
-    PooledGradient, PooledPrediction, Predict, Prediction, Received, RefusalCode, Refused, Resume,
-    ServerMessage, Split, StepReport, TrainDone, TrainSettings, Upload, ValidationReport, Verdict,
-    Welcome,
+    Acknowledged, AdapterInUse, AdapterSettings, AdapterTarget, Batch, BatchActivations,
+    BottomTraining, ClientMessage, CutGradient, DoneReason, ExampleHeader, Hello, Judgement,
+    LabelPlace, Pooled, PooledGradient, PooledPrediction, Predict, Prediction, Received,
+    RefusalCode, Refused, Resume, ServerMessage, Split, StepReport, TrainDone, TrainSettings,
+    Upload, UseAdapter, ValidationReport, Verdict, Welcome,
 };
 use shared::protocol::resume::UNCOUNTED;
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
@@ -86,6 +86,7 @@ pub(super) fn client_name(message: &ClientMessage) -> &'static str {
         ClientMessage::Verdict(_) => "Verdict",
         ClientMessage::Resume(_) => "Resume",
         ClientMessage::Received(_) => "Received",
+        ClientMessage::UseAdapter(_) => "UseAdapter",
     }
 }
 
@@ -108,6 +109,7 @@ pub(super) fn server_name(message: &ServerMessage) -> &'static str {
         ServerMessage::PooledPrediction(_) => "PooledPrediction",
         ServerMessage::Resumed(_) => "Resumed",
         ServerMessage::Received(_) => "Received",
+        ServerMessage::AdapterInUse(_) => "AdapterInUse",
     }
 }
 
@@ -152,6 +154,12 @@ pub(super) fn client() -> Vec<ClientSample> {
             vec![],
         ),
         (ClientMessage::Received(Received { received: 16 }), vec![]),
+        (
+            ClientMessage::UseAdapter(UseAdapter {
+                adapter: Some(counted()),
+            }),
+            vec![],
+        ),
     ];
     let samples = (1..)
         .zip(messages)
@@ -217,6 +225,7 @@ pub(super) fn server() -> Vec<ServerSample> {
         }),
         ServerMessage::Resumed(Received { received: 4 }),
         ServerMessage::Received(Received { received: 16 }),
+        ServerMessage::AdapterInUse(AdapterInUse { adapter: counted() }),
     ];
     let at_the_door = ServerMessage::Refused(Refused {
         sequence: None,

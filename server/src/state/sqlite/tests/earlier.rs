@@ -86,11 +86,10 @@ fn assert_whole(state: &SqliteState, schema: u32) {
     assert_eq!(kinds, ["queued", "started", "step", "validation", "done"]);
     assert_eq!((events[3].cursor, now), (4, JobState::Done));
     assert_eq!(events[3].data["confusion"], serde_json::json!([3, 1, 1, 3]));
+    // Before the third schema no daemon wrote an adapter: such a row has no files.
     let adapters = state.adapters(LOCAL, None, 9).unwrap();
-    let [adapter] = &adapters[..] else {
-        panic!("one was written")
-    };
-    assert_eq!((adapter.name.as_str(), adapter.bytes), ("first", 12));
+    let names: Vec<_> = adapters.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, if schema >= 3 { vec!["first"] } else { vec![] });
 }
 
 /// The bytes of a state that lies whole in its file, of more than a few pages.
