@@ -134,8 +134,8 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     for socket in [&client, &daemon] {
         socket.set_nodelay(true)?;
     }
-    let (from_client, mut to_daemon) = client.into_split();
-    let (from_daemon, mut to_client) = daemon.into_split();
+    let (from_client, mut to_client) = client.into_split();
+    let (from_daemon, mut to_daemon) = daemon.into_split();
     let mut from_client = Frames::new(from_client);
     let mut from_daemon = Frames::new(from_daemon);
     let asked = from_client.head().await?;

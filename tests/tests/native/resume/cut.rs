@@ -115,8 +115,9 @@ async fn tried(
 
 async fn undisturbed(options: &TrainOptions) -> Run {
     let ran = run(options, Vec::new()).await;
+    let whole = ran.run.unwrap();
     assert_eq!((ran.sessions, ran.reconnected), (1, 0));
-    ran.run.unwrap()
+    whole
 }
 
 /// Holds that a run that was disturbed once came to the same; whether there was such a message.

@@ -320,9 +320,7 @@ fn with_tensor() -> impl Strategy<Value = ServerMessage> {
     let prediction = (any::<u32>(), tensor()).prop_map(|(request_id, pooled)| {
         ServerMessage::PooledPrediction(PooledPrediction { request_id, pooled })
     });
-    let in_use =
-        any::<[u8; 16]>().prop_map(|adapter| ServerMessage::AdapterInUse(AdapterInUse { adapter }));
-    prop_oneof![pooled, gradient, prediction, in_use]
+    prop_oneof![pooled, gradient, prediction]
 }
 
 fn server_message() -> impl Strategy<Value = ServerMessage> {
@@ -354,8 +352,11 @@ fn server_message() -> impl Strategy<Value = ServerMessage> {
         });
     let empty = select(vec![ServerMessage::Paused, ServerMessage::Continued]);
     let resumed = received().prop_map(ServerMessage::Resumed);
+    let in_use =
+        any::<[u8; 16]>().prop_map(|adapter| ServerMessage::AdapterInUse(AdapterInUse { adapter }));
     prop_oneof![
         resumed,
+        in_use,
         received().prop_map(ServerMessage::Received),
         welcome(),
         report(),
