@@ -6,14 +6,18 @@
 //! | [`assets`] | where models and fixtures are |
 //! | [`test_server`] | the real daemon in this process, with directories of its own |
 //! | [`mod@reference`] | tensors computed by PyTorch, and our models on the same weights |
+//! | [`messages`] | one of every message |
+//! | [`decoders`] | everything that reads bytes of strangers, for fuzzing |
 //! | [`raw_client`] | frames over a real WebSocket, without the client's good manners |
 //! | [`http`] | requests over a real socket, as they are written |
 //! | [`log`] | everything that the daemon logs, at the finest level |
 
 pub mod assets;
 pub mod browser;
+pub mod decoders;
 pub mod http;
 pub mod log;
+pub mod messages;
 pub mod raw_client;
 pub mod reference;
 pub mod test_server;
