@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use shared::protocol::codec::{decode_client, encode_server};
-use shared::protocol::message::{Refused, ServerMessage};
+use shared::protocol::limits::Limits;
+use shared::protocol::message::{Refused, SUBPROTOCOL, ServerMessage};
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::{
     CLOSE_DONE, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_POLICY, CLOSE_RESTART, CLOSE_TOO_LARGE,
@@ -52,6 +53,15 @@ enum Ending {
     Closed,
     /// The other side is gone.
     Lost,
+}
+
+/// Sets what every WebSocket of the daemon has: its subprotocol, and no message above the limit.
+pub fn bounded(upgrade: WebSocketUpgrade, limits: &Limits) -> WebSocketUpgrade {
+    let frame_bytes_max = limits.frame_bytes_max as usize;
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(frame_bytes_max)
+        .max_frame_size(frame_bytes_max)
 }
 
 /// Runs one session from the upgrade to the end.

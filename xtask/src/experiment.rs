@@ -17,7 +17,7 @@ mod equal;
 mod figure;
 mod labels;
 mod list;
-mod machine;
+pub(crate) mod machine;
 mod measure;
 mod names;
 mod programs;
