@@ -6,6 +6,8 @@
 //! | [`assets`] | where models and fixtures are |
 //! | [`test_server`] | the real daemon in this process, with directories of its own |
 //! | [`mod@reference`] | tensors computed by PyTorch, and our models on the same weights |
+//! | [`daemon`] | the built daemon as a process of its own, and what it uses |
+//! | [`traffic`] | messages as a client of a small model sends them |
 //! | [`messages`] | one of every message |
 //! | [`decoders`] | everything that reads bytes of strangers, for fuzzing |
 //! | [`raw_client`] | frames over a real WebSocket, without the client's good manners |
@@ -14,6 +16,7 @@
 
 pub mod assets;
 pub mod browser;
+pub mod daemon;
 pub mod decoders;
 pub mod http;
 pub mod log;
@@ -21,6 +24,7 @@ pub mod messages;
 pub mod raw_client;
 pub mod reference;
 pub mod test_server;
+pub mod traffic;
 
 pub use raw_client::{RawClient, Received};
 pub use test_server::{Options, TestServer};

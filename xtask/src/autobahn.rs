@@ -118,10 +118,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         "exclude-agent-cases": { "session": ["9.*", "10.*", "12.*", "13.*"] },
     });
     let path = workspace.cache.join("autobahn/spec.json");
-    fs::write(&path, spec.to_string()).with_context(|| format!("Make {} writable.", path.display()))?;
+    fs::write(&path, spec.to_string())
+        .with_context(|| format!("Make {} writable.", path.display()))?;
     let step = Step::start("Autobahn|Testsuite against echo and session");
     let mut wstest = Command::new(suite);
-    wstest.args(["--mode", "fuzzingclient", "--spec"]).arg(&path);
+    wstest
+        .args(["--mode", "fuzzingclient", "--spec"])
+        .arg(&path);
     shell::run_logged(
         &mut wstest,
         &workspace.log("autobahn"),
@@ -130,11 +133,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     drop(endpoints);
     let index = fs::read_to_string(reports.join("index.json"))
         .context("The suite wrote no report: see its log.")?;
-    let index: Value = serde_json::from_str(&index).context("The suite's report is not JSON: see its log.")?;
+    let index: Value =
+        serde_json::from_str(&index).context("The suite's report is not JSON: see its log.")?;
     let (document, failed) = report(workspace, &index)?;
     let target = workspace.root.join("docs/results/autobahn.md");
     fs::write(&target, document).with_context(|| format!("Make {} writable.", target.display()))?;
-    step.done(format_args!("{} written, {failed} cases failed", target.display()));
+    step.done(format_args!(
+        "{} written, {failed} cases failed",
+        target.display()
+    ));
     Ok(match failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -157,10 +164,16 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
         shell::run_logged(&mut command, &workspace.log(log), remedy)
     };
     let mut command = Command::new(&python);
-    command.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&tool).arg(VIRTUALENV);
+    command
+        .args(["-m", "pip", "install", "--quiet", "--target"])
+        .arg(&tool)
+        .arg(VIRTUALENV);
     pip(command, "pip-virtualenv")?;
     let mut command = Command::new(&python);
-    command.env("PYTHONPATH", &tool).args(["-m", "virtualenv", "--quiet"]).arg(home.join("venv"));
+    command
+        .env("PYTHONPATH", &tool)
+        .args(["-m", "virtualenv", "--quiet"])
+        .arg(home.join("venv"));
     pip(command, "virtualenv")?;
     let mut command = Command::new(home.join("venv/bin/pip"));
     command.args(["install", "--quiet", SUITE]);
@@ -173,8 +186,13 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
 fn python_2() -> Result<PathBuf> {
     let named = std::env::var_os("CUTLAYER_PYTHON2").map(PathBuf::from);
     let pyenv = std::env::home_dir().map(|home| home.join(".pyenv/versions"));
-    let of_pyenv = pyenv.and_then(|versions| fs::read_dir(versions).ok()).into_iter().flatten();
-    let of_pyenv = of_pyenv.flatten().map(|version| version.path().join("bin/python2.7"));
+    let of_pyenv = pyenv
+        .and_then(|versions| fs::read_dir(versions).ok())
+        .into_iter()
+        .flatten();
+    let of_pyenv = of_pyenv
+        .flatten()
+        .map(|version| version.path().join("bin/python2.7"));
     let is_2_7 = |python: &PathBuf| {
         let check = "import sys; sys.exit(sys.version_info[:2] != (2, 7))";
         shell::succeeds(Command::new(python).args(["-c", check]))
@@ -204,7 +222,8 @@ fn serve(workspace: &Workspace) -> Result<Endpoints> {
         echo: String::new(),
         session: String::new(),
     };
-    let silent = "The endpoints did not say where they are: run the example `websockets` of `tests`.";
+    let silent =
+        "The endpoints did not say where they are: run the example `websockets` of `tests`.";
     for line in BufReader::new(stdout.context(silent)?).lines().take(2) {
         match line.context(silent)?.split_once(' ') {
             Some(("echo", url)) => endpoints.echo = url.to_owned(),
@@ -212,7 +231,10 @@ fn serve(workspace: &Workspace) -> Result<Endpoints> {
             _ => bail!(silent),
         }
     }
-    ensure!(!endpoints.echo.is_empty() && !endpoints.session.is_empty(), silent);
+    ensure!(
+        !endpoints.echo.is_empty() && !endpoints.session.is_empty(),
+        silent
+    );
     Ok(endpoints)
 }
 
@@ -235,7 +257,8 @@ fn report(workspace: &Workspace, index: &Value) -> Result<(String, usize)> {
     let mut failed = Vec::new();
     for agent in ["echo", "session"] {
         let cases = index[agent].as_object();
-        let cases = cases.with_context(|| format!("The suite did not meet `{agent}`: see its log."))?;
+        let cases =
+            cases.with_context(|| format!("The suite did not meet `{agent}`: see its log."))?;
         let mut counts = Counts::new();
         for (id, case) in cases {
             let verdict = Verdict::of(case, agent == "session");
@@ -273,9 +296,14 @@ fn heading(verdict: Verdict) -> &'static str {
 
 fn table(agent: &str, counts: &Counts) -> String {
     let headings = Verdict::ALL.map(heading).join(" | ");
-    let mut table = format!("\n## `{agent}`\n\n| cases | {headings} |\n|---|{}\n", "---|".repeat(Verdict::ALL.len()));
+    let mut table = format!(
+        "\n## `{agent}`\n\n| cases | {headings} |\n|---|{}\n",
+        "---|".repeat(Verdict::ALL.len())
+    );
     let mut row = |name: &str, count: &dyn Fn(Verdict) -> usize| {
-        let cells = Verdict::ALL.map(|verdict| count(verdict).to_string()).join(" | ");
+        let cells = Verdict::ALL
+            .map(|verdict| count(verdict).to_string())
+            .join(" | ");
         table += &format!("| {name} | {cells} |\n");
     };
     for at in 0..=GROUPS.len() {
@@ -306,8 +334,14 @@ mod tests {
         let refused = case("FAILED", "FAILED", 1008);
         assert_eq!(Verdict::of(&refused, true), Verdict::Refused);
         assert_eq!(Verdict::of(&refused, false), Verdict::Failed);
-        assert_eq!(Verdict::of(&case("FAILED", "OK", 1000), true), Verdict::Failed);
-        assert_eq!(Verdict::of(&case("OK", "FAILED", 1002), false), Verdict::Failed);
+        assert_eq!(
+            Verdict::of(&case("FAILED", "OK", 1000), true),
+            Verdict::Failed
+        );
+        assert_eq!(
+            Verdict::of(&case("OK", "FAILED", 1002), false),
+            Verdict::Failed
+        );
         assert_eq!(Verdict::of(&case("OK", "OK", 1000), true), Verdict::Passed);
     }
 
@@ -318,7 +352,13 @@ mod tests {
         assert_eq!(group("99.1"), GROUPS.len());
         let counts = Counts::from([((0, Verdict::Passed), 16), ((1, Verdict::Failed), 2)]);
         let table = table("echo", &counts);
-        assert!(table.contains("| 1 framing | 16 | 0 | 0 | 0 | 0 | 0 |"), "{table}");
-        assert!(table.contains("| all | 16 | 0 | 0 | 0 | 0 | 2 |"), "{table}");
+        assert!(
+            table.contains("| 1 framing | 16 | 0 | 0 | 0 | 0 | 0 |"),
+            "{table}"
+        );
+        assert!(
+            table.contains("| all | 16 | 0 | 0 | 0 | 0 | 2 |"),
+            "{table}"
+        );
     }
 }

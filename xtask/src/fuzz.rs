@@ -28,7 +28,15 @@ const FUZZ: Tool = Tool {
 const CORPUS_BYTES_MAX: &str = "-max_len=2048";
 
 /// Columns of the table, after the target.
-const COLUMNS: [&str; 7] = ["executions", "seconds", "edges", "features", "inputs", "crashes", "commit"];
+const COLUMNS: [&str; 7] = [
+    "executions",
+    "seconds",
+    "edges",
+    "features",
+    "inputs",
+    "crashes",
+    "commit",
+];
 
 /// Options of `fuzz`.
 #[derive(Debug, clap::Args)]
@@ -60,7 +68,10 @@ struct Figures {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let all = targets(&workspace.root)?;
     if let Some(unknown) = args.targets.iter().find(|name| !all.contains(name)) {
-        bail!("There is no target {unknown}: name some of {}.", all.join(", "));
+        bail!(
+            "There is no target {unknown}: name some of {}.",
+            all.join(", ")
+        );
     }
     let chosen = match args.targets.is_empty() {
         true => &all,
@@ -92,12 +103,18 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// The names of the files in `fuzz/targets`.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let directory = root.join("fuzz/targets");
-    let entries = fs::read_dir(&directory)
-        .with_context(|| format!("There is no {}: run it inside a checkout.", directory.display()))?;
+    let entries = fs::read_dir(&directory).with_context(|| {
+        format!(
+            "There is no {}: run it inside a checkout.",
+            directory.display()
+        )
+    })?;
     let names = entries.flatten().filter_map(|entry| {
         let path = entry.path();
         let name = path.file_stem()?.to_str()?.to_owned();
-        path.extension().is_some_and(|extension| extension == "rs").then_some(name)
+        path.extension()
+            .is_some_and(|extension| extension == "rs")
+            .then_some(name)
     });
     let mut names: Vec<_> = names.collect();
     names.sort();
@@ -118,7 +135,15 @@ fn cargo_fuzz(workspace: &Workspace, target: &str, directories: &[PathBuf]) -> C
         .env_remove("RUSTC")
         .env("PATH", path.unwrap_or_default())
         .env("CARGO_TARGET_DIR", workspace.target.join("fuzz"))
-        .args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir", "fuzz"])
+        .args([
+            "run",
+            "nightly",
+            "cargo",
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "fuzz",
+        ])
         // There is no `unsafe` here for a sanitizer to watch, and it takes half of the speed.
         .args(["--sanitizer", "none", target])
         .args(directories)
@@ -141,7 +166,10 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<bool> {
     let step = Step::start(format_args!("fuzz {target} for {seconds} s"));
     let directories = [found(workspace, target)?, corpus(workspace, target)];
     let mut command = cargo_fuzz(workspace, target, &directories);
-    command.args([format!("-max_total_time={seconds}"), "-print_final_stats=1".to_owned()]);
+    command.args([
+        format!("-max_total_time={seconds}"),
+        "-print_final_stats=1".to_owned(),
+    ]);
     let transcript = shell::run_shown(&mut command)?;
     let figures = figures(&transcript.output);
     let found = !transcript.success;
@@ -159,10 +187,16 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u32) -> Result<bool> {
 
 /// Reads libFuzzer's last line of progress and its final statistics.
 fn figures(output: &str) -> Figures {
-    let progress = output.lines().rev().find(|line| line.starts_with('#') && line.contains("cov: "));
+    let progress = output
+        .lines()
+        .rev()
+        .find(|line| line.starts_with('#') && line.contains("cov: "));
     let after = |name: &str| {
         let (_, rest) = progress?.split_once(name)?;
-        let digits = rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?;
+        let digits = rest
+            .trim_start()
+            .split(|c: char| !c.is_ascii_digit())
+            .next()?;
         digits.parse().ok()
     };
     let done = output.lines().find_map(|line| line.strip_prefix("Done "));
@@ -267,7 +301,10 @@ mod tests {
         let first = document("", "tensor", "| `tensor` | 1 |".to_owned());
         let second = document(&first, "model", "| `model` | 2 |".to_owned());
         let third = document(&second, "tensor", "| `tensor` | 3 |".to_owned());
-        assert!(third.contains("| `model` | 2 |\n| `tensor` | 3 |\n"), "{third}");
+        assert!(
+            third.contains("| `model` | 2 |\n| `tensor` | 3 |\n"),
+            "{third}"
+        );
         assert!(!third.contains("| `tensor` | 1 |"));
     }
 }

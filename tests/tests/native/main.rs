@@ -3,6 +3,7 @@
 
 mod audit;
 mod cli;
+mod decoders;
 mod exchange;
 mod gpu;
 mod hostile;

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
-use crate::samples::{assert_serves, serves_soon, server, server_with, upload};
+use crate::samples::{assert_serves, server, server_with, serves_soon, upload};
 
 /// Breaks when idle connections are let in without bound, or push a session out that is open.
 #[tokio::test]
@@ -42,7 +42,10 @@ async fn idle_connections_above_the_bound_end_and_a_session_goes_on() {
             Ok(Err(_)) => {}
             Err(_) => {
                 open += 1;
-                assert!(open < ROOM, "more connections are open than there is room for");
+                assert!(
+                    open < ROOM,
+                    "more connections are open than there is room for"
+                );
             }
         }
     }

@@ -1,0 +1,95 @@
+//! Mixed traffic against the built daemon for as long as is asked: clients that train, clients that
+//! are lost, programs that ask about jobs, and clients that do everything wrong.
+//!
+//! `soak SECONDS` prints a line of JSON every ten seconds: what the daemon uses and what was done
+//! since the beginning. The last line says how it ended. All of it is on loopback, and it stops by
+//! itself.
+#![allow(clippy::print_stdout, reason = "its samples are its output")]
+
+mod clients;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use tests::daemon::{Daemon, bytes_under};
+use tests::test_server::sessions_in;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use clients::{Counts, hostile, lost, polls, trains};
+
+/// Between two samples.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// Clients of each kind at the same time.
+const TRAINING: u32 = 3;
+const LOST: u32 = 2;
+const POLLING: u32 = 2;
+const HOSTILE: u32 = 2;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let seconds = std::env::args().nth(1).context("soak SECONDS")?;
+    let seconds: u64 = seconds.parse().context("soak SECONDS")?;
+    let mut daemon = Daemon::start(&["--log", "warn"]).await?;
+    let counts = Arc::new(Counts::default());
+    let ended = CancellationToken::new();
+    let mut clients = start(daemon.addr, &counts, &ended);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(seconds) {
+        line(&sample(&daemon, started, &counts)?)?;
+        tokio::time::sleep(PERIOD).await;
+    }
+    ended.cancel();
+    while clients.join_next().await.is_some() {}
+    // What a session had is given back by now.
+    tokio::time::sleep(PERIOD).await;
+    line(&sample(&daemon, started, &counts)?)?;
+    daemon.signal("TERM")?;
+    let status = daemon.ended().await?;
+    let log = daemon.log();
+    let warnings = log.lines().filter(|line| line.contains("\"WARN\"")).count();
+    let errors = log
+        .lines()
+        .filter(|line| line.contains("\"ERROR\""))
+        .count();
+    line(&json!({ "ended": status.code(), "warnings": warnings, "errors": errors }))
+}
+
+fn line(value: &Value) -> anyhow::Result<()> {
+    println!("{value}");
+    Ok(std::io::stdout().flush()?)
+}
+
+fn sample(daemon: &Daemon, started: Instant, counts: &Counts) -> anyhow::Result<Value> {
+    let usage = daemon.usage()?;
+    Ok(json!({
+        "seconds": started.elapsed().as_secs(),
+        "rss_bytes": usage.rss_bytes,
+        "files": usage.files,
+        "data_bytes": bytes_under(&daemon.data())?,
+        "sessions_on_disk": sessions_in(&daemon.data())?,
+        "done": counts.to_json(),
+    }))
+}
+
+fn start(server: SocketAddr, counts: &Arc<Counts>, ended: &CancellationToken) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for _ in 0..TRAINING {
+        clients.spawn(trains(server, counts.clone(), ended.clone()));
+    }
+    for _ in 0..LOST {
+        clients.spawn(lost(server, counts.clone(), ended.clone()));
+    }
+    for _ in 0..POLLING {
+        clients.spawn(polls(server, counts.clone(), ended.clone()));
+    }
+    for _ in 0..HOSTILE {
+        clients.spawn(hostile(server, counts.clone(), ended.clone()));
+    }
+    clients
+}
