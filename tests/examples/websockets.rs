@@ -8,7 +8,7 @@
 //! | `session ws://...` | the daemon, whose sessions speak `cutlayer.v1` and echo nothing |
 #![allow(clippy::print_stdout, reason = "the addresses are its output")]
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -21,8 +21,8 @@ use server::listener::Door;
 use shared::protocol::limits::Limits;
 use tests::assets::ModelDirectory;
 use tests::{Options, TestServer};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
 
 /// As the daemon's default.
 const CONNECTIONS_MAX: usize = 512;
@@ -38,8 +38,8 @@ async fn main() -> anyhow::Result<()> {
     let echo = serve_echo().await?;
     println!("echo ws://{echo}/");
     println!("session ws://{}/v1/session", daemon.addr);
-    std::io::stdout().flush()?;
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    io::stdout().flush()?;
+    spawn_blocking(|| io::stdin().read_to_end(&mut Vec::new())).await??;
     daemon.stop().await?;
     Ok(())
 }

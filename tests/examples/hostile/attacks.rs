@@ -19,22 +19,22 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 /// What the clients of an attack were told, and how many of them.
-pub type Told = BTreeMap<String, usize>;
+pub(crate) type Told = BTreeMap<String, usize>;
 
 type Running = Pin<Box<dyn Future<Output = Told> + Send>>;
 
 /// One attack.
-pub struct Attack {
+pub(crate) struct Attack {
     /// Its name in the report.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What happens, for people.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Runs it to its end.
-    pub run: fn(SocketAddr) -> Running,
+    pub(crate) run: fn(SocketAddr) -> Running,
 }
 
 /// All of them; the first is none, to compare with.
-pub const ATTACKS: [Attack; 9] = [
+pub(crate) const ATTACKS: [Attack; 9] = [
     Attack {
         name: "nothing",
         what: "nobody does anything for five seconds",

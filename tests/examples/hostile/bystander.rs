@@ -20,16 +20,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long each answer took.
 #[derive(Debug, Default)]
-pub struct Waits(Vec<Duration>);
+pub(crate) struct Waits(Vec<Duration>);
 
 impl Waits {
     /// Whether no answer has come yet.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Number, median, 99th percentile and most, in milliseconds.
-    pub fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         let mut sorted = self.0.clone();
         sorted.sort();
         let at = |share: f64| {
@@ -46,7 +46,7 @@ impl Waits {
 /// # Errors
 ///
 /// When it is not served.
-pub async fn live(
+pub(crate) async fn live(
     server: SocketAddr,
     waits: Arc<Mutex<Waits>>,
     ended: CancellationToken,

@@ -26,7 +26,7 @@ const JOBS_KEPT: usize = 20;
 
 /// What was done since the beginning.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     trained: AtomicU64,
     predicted: AtomicU64,
     lost: AtomicU64,
@@ -38,7 +38,7 @@ pub struct Counts {
 
 impl Counts {
     /// As it is written down.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         json!({
             "trained": read(&self.trained),
@@ -97,7 +97,7 @@ async fn collected(server: SocketAddr) -> anyhow::Result<RawClient> {
 }
 
 /// Uploads, trains, predicts and says goodbye.
-pub async fn trains(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
+pub(crate) async fn trains(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
     let counts = &*counts;
     again(counts, &ended, move |_| async move {
         let mut client = collected(server).await?;
@@ -124,7 +124,7 @@ pub async fn trains(server: SocketAddr, counts: Arc<Counts>, ended: Cancellation
 }
 
 /// Uploads, begins to train, and is gone without a word: after one step, after two, and so on.
-pub async fn lost(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
+pub(crate) async fn lost(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
     let counts = &*counts;
     again(counts, &ended, move |number| async move {
         let mut client = collected(server).await?;
@@ -139,7 +139,7 @@ pub async fn lost(server: SocketAddr, counts: Arc<Counts>, ended: CancellationTo
 }
 
 /// Asks for everything that there is, and removes jobs that have ended.
-pub async fn polls(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
+pub(crate) async fn polls(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
     let counts = &*counts;
     again(counts, &ended, move |_| async move {
         for path in [
@@ -172,7 +172,7 @@ pub async fn polls(server: SocketAddr, counts: Arc<Counts>, ended: CancellationT
 }
 
 /// Does one wrong thing after the other.
-pub async fn hostile(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
+pub(crate) async fn hostile(server: SocketAddr, counts: Arc<Counts>, ended: CancellationToken) {
     let counts = &*counts;
     again(counts, &ended, move |number| async move {
         match number % 6 {

@@ -255,7 +255,7 @@ fn checkpoints() -> Vec<Seed> {
     let state = serde_json::json!({
         "version": 1, "conditions": { "cut": "1" }, "examples_sha256": "ab", "step": 3,
         "order": [2, 0, 1],
-        "generator": { "seed": [7; 32], "stream": 1, "block": 2, "word": 15 },
+        "generator": { "seed": vec![7; 32], "stream": 1, "block": 2, "word": 15 },
         "best_bits": [1_061_158_912, 0], "validations_without_gain": 2, "best_step": 2,
         "optimizer_steps": { "a": 3 }, "untold_bits": null
     });
