@@ -1,6 +1,6 @@
 //! `cargo xtask autobahn`: Autobahn|Testsuite, which nobody here wrote, against the daemon's WebSocket.
 //!
-//! The suite expects an echo, which a session is not. So it meets two endpoints (`tests/examples/websockets.rs`): an
+//! The suite expects an echo, which a session is not. So it meets two endpoints (`tests/examples/strangers`): an
 //! echo behind the daemon's own listener and upgrade, where every case counts as it stands, and the daemon. There a
 //! case that expects its message back has to end otherwise: no such message is a frame of `cutlayer.v1`, so the daemon
 //! refuses it and closes with 1008. Everything else is judged by the suite at both.
@@ -209,8 +209,9 @@ fn python_2() -> Result<PathBuf> {
 
 /// Builds and starts both endpoints, and reads where they are.
 fn serve(workspace: &Workspace) -> Result<Endpoints> {
-    let program = workspace.build_example("websockets")?;
+    let program = workspace.build_example("strangers")?;
     let mut child = Command::new(program)
+        .arg("websockets")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -222,8 +223,7 @@ fn serve(workspace: &Workspace) -> Result<Endpoints> {
         echo: String::new(),
         session: String::new(),
     };
-    let silent =
-        "The endpoints did not say where they are: run the example `websockets` of `tests`.";
+    let silent = "The endpoints did not say where they are: run `strangers websockets`, an example of `tests`.";
     for line in BufReader::new(stdout.context(silent)?).lines().take(2) {
         match line.context(silent)?.split_once(' ') {
             Some(("echo", url)) => endpoints.echo = url.to_owned(),

@@ -1,6 +1,6 @@
 //! `cargo xtask hostile`: what strangers cost the daemon in memory and its other clients in time.
 //!
-//! The attacks are those of the example `hostile` of `tests`; here its figures become a document.
+//! The attacks are those of `strangers hostile`, an example of `tests`; here its figures become a document.
 
 use std::process::{Command, ExitCode};
 
@@ -17,10 +17,10 @@ use crate::workspace::Workspace;
 /// # Errors
 /// When the daemon did not survive them, or a client with manners was not served meanwhile.
 pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
-    let program = workspace.build_example("hostile")?;
+    let program = workspace.build_example("strangers")?;
     let step = Step::start("hostile clients against the built daemon");
     let mut command = Command::new(program);
-    command.current_dir(&workspace.root);
+    command.current_dir(&workspace.root).arg("hostile");
     shell::forget_package(&mut command);
     let transcript = shell::run_shown(&mut command)?;
     ensure!(

@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: the built daemon for hours under mixed traffic, and what it used.
 //!
-//! The traffic is that of the example `soak` of `tests`, which prints a sample every ten seconds. They are kept in
+//! The traffic is that of `strangers soak`, an example of `tests`, which prints a sample every ten seconds. They are kept in
 //! `docs/results/soak.jsonl`; from them come the document and the figure.
 
 mod plot;
@@ -43,12 +43,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         (1.0..=86_400.0).contains(&seconds),
         "A soak takes a second to a day: give --hours between 0.001 and 24."
     );
-    let program = workspace.build_example("soak")?;
+    let program = workspace.build_example("strangers")?;
     let step = Step::start(format_args!("soak for {seconds:.0} s"));
     let mut command = Command::new(program);
     command
         .current_dir(&workspace.root)
-        .arg(format!("{seconds:.0}"));
+        .args(["soak", &format!("{seconds:.0}")]);
     shell::forget_package(&mut command);
     let transcript = shell::run_shown(&mut command)?;
     ensure!(
@@ -133,7 +133,7 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
         "# Soak\n\n\
          Written by {head}. The built daemon with its defaults and the model `bert-shaped`; three clients that train\n\
          and predict, two that are lost while their run goes on, two programs that ask about jobs and remove old\n\
-         ones, two clients that do everything wrong (`tests/examples/soak`). A sample every ten seconds.\n\n\
+         ones, two clients that do everything wrong (`tests/examples/strangers/soak`). A sample every ten seconds.\n\n\
          ![memory, files, data and sessions over time](soak.svg)\n\n\
          | | first | most | last | an hour, second half |\n|---|---|---|---|---|\n"
     );

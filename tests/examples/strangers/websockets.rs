@@ -1,12 +1,11 @@
 //! What Autobahn|Testsuite is held against: an echo behind the daemon's own door, and the daemon.
 //!
-//! `websockets` prints two addresses, a line each, and serves until its standard input ends:
+//! It prints two addresses, a line each, and serves until its standard input ends:
 //!
 //! | line | what answers |
 //! |---|---|
 //! | `echo ws://...` | `server::listener::Door` and `server::connection::bounded`, as for a session; behind them every message comes back |
 //! | `session ws://...` | the daemon, whose sessions speak `cutlayer.v1` and echo nothing |
-#![allow(clippy::print_stdout, reason = "the addresses are its output")]
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -27,8 +26,12 @@ use tokio::task::spawn_blocking;
 /// As the daemon's default.
 const CONNECTIONS_MAX: usize = 512;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Serves both until standard input ends.
+///
+/// # Errors
+///
+/// When one of them cannot listen.
+pub(crate) async fn run() -> anyhow::Result<()> {
     let model = ModelDirectory::of_reference("bert-shaped")?;
     let options = Options {
         timeouts: Timeouts::default(),

@@ -1,10 +1,9 @@
 //! What strangers cost: the built daemon, a client with manners beside them, and one attack after
 //! the other, each bounded in number and time, all of it on loopback.
 //!
-//! `hostile` prints a line of JSON for each attack: what its clients were told, the daemon's memory
+//! It prints a line of JSON for each attack: what its clients were told, the daemon's memory
 //! and files before, at most and after, and how long the client with manners waited meanwhile.
 //! Whether anything is refused by the right code is held by the tests; here are figures.
-#![allow(clippy::print_stdout, reason = "its figures are its output")]
 
 mod attacks;
 mod bystander;
@@ -26,8 +25,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is given back is given back by then.
 const REST: Duration = Duration::from_secs(3);
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+/// Runs every attack.
+///
+/// # Errors
+///
+/// When the daemon does not survive one.
+pub(crate) async fn run() -> anyhow::Result<()> {
     let daemon = Arc::new(Daemon::start(&[]).await?);
     // What is allocated once, on the first session and the first of everything, is no cost of an
     // attack.

@@ -1,10 +1,9 @@
 //! Mixed traffic against the built daemon for as long as is asked: clients that train, clients that
 //! are lost, programs that ask about jobs, and clients that do everything wrong.
 //!
-//! `soak SECONDS` prints a line of JSON every ten seconds: what the daemon uses and what was done
+//! It prints a line of JSON every ten seconds: what the daemon uses and what was done
 //! since the beginning. The last line says how it ended. All of it is on loopback, and it stops by
 //! itself.
-#![allow(clippy::print_stdout, reason = "its samples are its output")]
 
 mod clients;
 
@@ -13,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use serde_json::{Value, json};
 use tests::daemon::{Daemon, bytes_under};
 use tests::test_server::sessions_in;
@@ -31,10 +29,12 @@ const LOST: u32 = 2;
 const POLLING: u32 = 2;
 const HOSTILE: u32 = 2;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let seconds = std::env::args().nth(1).context("soak SECONDS")?;
-    let seconds: u64 = seconds.parse().context("soak SECONDS")?;
+/// Runs for so many seconds, and a little longer until everybody has gone.
+///
+/// # Errors
+///
+/// When the daemon does not survive.
+pub(crate) async fn run(seconds: u64) -> anyhow::Result<()> {
     let mut daemon = Daemon::start(&["--log", "warn"]).await?;
     let counts = Arc::new(Counts::default());
     let ended = CancellationToken::new();
