@@ -131,9 +131,9 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
     };
     let mut text = format!(
         "# Soak\n\n\
-         Written by {head}. The built daemon with its defaults and the model `bert-shaped`; three clients that train\n\
+         Written by {head}. The built daemon (`tests/examples/strangers/soak.rs` has its arguments) and the model `bert-shaped`; three clients that train\n\
          and predict, two that are lost while their run goes on, two programs that ask about jobs and remove old\n\
-         ones, two clients that do everything wrong (`tests/examples/strangers/soak`). A sample every ten seconds.\n\n\
+         ones, two clients that do everything wrong (`soak/clients.rs` beside it). A sample every ten seconds.\n\n\
          ![memory, files, data and sessions over time](soak.svg)\n\n\
          | | first | most | last | an hour, second half |\n|---|---|---|---|---|\n"
     );

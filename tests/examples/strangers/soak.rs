@@ -23,6 +23,9 @@ use clients::{Counts, hostile, lost, polls, trains};
 /// Between two samples.
 const PERIOD: Duration = Duration::from_secs(10);
 
+/// Everybody here is one tenant, which takes more steps than a tenant may by default.
+const ARGUMENTS: [&str; 4] = ["--log", "warn", "--tenant-steps-per-hour-max", "1000000000"];
+
 /// Clients of each kind at the same time.
 const TRAINING: u32 = 3;
 const LOST: u32 = 2;
@@ -35,7 +38,7 @@ const HOSTILE: u32 = 2;
 ///
 /// When the daemon does not survive.
 pub(crate) async fn run(seconds: u64) -> anyhow::Result<()> {
-    let mut daemon = Daemon::start(&["--log", "warn"]).await?;
+    let mut daemon = Daemon::start(&ARGUMENTS).await?;
     let counts = Arc::new(Counts::default());
     let ended = CancellationToken::new();
     let mut clients = start(daemon.addr, &counts, &ended);
