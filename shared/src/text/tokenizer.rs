@@ -4,8 +4,6 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-use tokenizers::normalizers::Precompiled;
 use tokenizers::{
     Encoding, ModelWrapper, PostProcessor, TruncationDirection, TruncationParams,
     TruncationStrategy, truncate_encodings,
@@ -15,6 +13,7 @@ use super::{
     TextError,
     pieces::{Piece, PieceStyle},
     token_ids::{RawText, TokenIds},
+    tokenizer_file,
 };
 
 /// Characters of raw text per position of the longest sequence: four to five is usual, so this cuts nothing that could
@@ -43,7 +42,7 @@ impl Tokenizer {
     /// [`TextError::TokenizerFile`] for bytes that are no tokenizer, [`TextError::SequenceTooShort`] when
     /// `seq_length_max` has no room for the special tokens of a pair and one token of each text.
     pub fn from_json(bytes: &[u8], seq_length_max: usize) -> Result<Self, TextError> {
-        let mut inner = read(bytes).ok_or(TextError::TokenizerFile)?;
+        let mut inner = tokenizer_file::read(bytes).ok_or(TextError::TokenizerFile)?;
         let added = inner
             .get_post_processor()
             .map_or(0, |processor| processor.added_tokens(true));
@@ -194,32 +193,6 @@ impl fmt::Debug for Tokenizer {
             .field("vocab_size", &self.vocab_size())
             .field("seq_length_max", &self.seq_length_max)
             .finish_non_exhaustive()
-    }
-}
-
-/// Reads what is used of a file.
-///
-/// The library panics where a decoder is no JSON and where a map of characters cannot be read. So
-/// the file is read as JSON first, without the decoder, which nothing here asks for.
-fn read(bytes: &[u8]) -> Option<tokenizers::Tokenizer> {
-    let mut file: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
-    file.remove("decoder");
-    if !file.get("normalizer").is_none_or(has_readable_maps) {
-        return None;
-    }
-    tokenizers::Tokenizer::from_bytes(serde_json::to_vec(&file).ok()?).ok()
-}
-
-/// Whether every map of characters in a normalizer can be read.
-fn has_readable_maps(normalizer: &Value) -> bool {
-    match normalizer {
-        Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "Precompiled") => {
-            // As text: the library reads this one from nothing else.
-            serde_json::from_str::<Precompiled>(&normalizer.to_string()).is_ok()
-        }
-        Value::Object(fields) => fields.values().all(has_readable_maps),
-        Value::Array(parts) => parts.iter().all(has_readable_maps),
-        _ => true,
     }
 }
 
@@ -395,26 +368,6 @@ mod tests {
         assert_eq!(tokenizer.bounded(&over), (exact.as_str(), true));
         let words = format!("{} {}", "é".repeat(300), "ü".repeat(300));
         assert_eq!(tokenizer.bounded(&words), ("é".repeat(300).as_str(), true));
-    }
-
-    /// The library alone panics at these.
-    #[test]
-    fn a_decoder_that_is_no_json_and_a_map_that_cannot_be_read_are_refused() {
-        for part in [
-            r#""decoder": {"type": x}"#,
-            r#""normalizer": {"type": "Precompiled", "precompiled_charsmap": "!"}"#,
-            r#""normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled"}]}"#,
-        ] {
-            let file = format!(r#"{{"version": "1.0", {part}}}"#);
-            assert_eq!(
-                Tokenizer::from_json(file.as_bytes(), 16).unwrap_err(),
-                TextError::TokenizerFile
-            );
-        }
-        assert!(has_readable_maps(
-            &serde_json::json!({ "type": "Precompiled",
-            "precompiled_charsmap": "AAAAAA==" })
-        )); // four zeros: no trie, no text
     }
 
     #[test]
