@@ -29,12 +29,13 @@ mod writer;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::ws::Message;
+use axum::extract::ws::{Message, WebSocketUpgrade};
 use futures_util::StreamExt;
 use rand::TryRng;
 use rand::rngs::{SysError, SysRng};
 use shared::protocol::codec::{decode_client, encode_server};
-use shared::protocol::message::{Refused, ServerMessage};
+use shared::protocol::limits::Limits;
+use shared::protocol::message::{Refused, SUBPROTOCOL, ServerMessage};
 use shared::protocol::phase::Phase;
 use shared::protocol::refusal::{
     CLOSE_COMING_BACK, CLOSE_GOING_AWAY, CLOSE_INTERNAL, CLOSE_RESTART, CLOSE_TOO_LARGE,
@@ -72,6 +73,15 @@ enum Ending {
     Unread,
     /// The session goes on in another connection.
     TakenOver(Box<TakeOver>),
+}
+
+/// Sets what every WebSocket of the daemon has: its subprotocol, and no message above the limit.
+pub fn bounded(upgrade: WebSocketUpgrade, limits: &Limits) -> WebSocketUpgrade {
+    let frame_bytes_max = limits.frame_bytes_max as usize;
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .max_message_size(frame_bytes_max)
+        .max_frame_size(frame_bytes_max)
 }
 
 /// One session, through one connection after the other.

@@ -279,7 +279,7 @@ async fn session(
             allows, or by clients without an Origin\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
-    let upgrade = upgrade.protocols([SUBPROTOCOL]);
+    let upgrade = connection::bounded(upgrade, &state.offer.limits);
     if upgrade.selected_protocol().is_none() {
         CONNECTIONS_REFUSED.count(Turned::Protocol);
         let why = format!("the WebSocket subprotocol must be {SUBPROTOCOL}\n");
@@ -298,10 +298,6 @@ async fn session(
         )
             .into_response();
     }
-    let frame_bytes_max = state.offer.limits.frame_bytes_max as usize;
-    let upgrade = upgrade
-        .max_message_size(frame_bytes_max)
-        .max_frame_size(frame_bytes_max);
     // Taken before the answer: the daemon must not end between the answer and the session's first
     // line.
     let tracked = state.tracker.token();

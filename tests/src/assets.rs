@@ -73,7 +73,7 @@ impl ModelDirectory {
 }
 
 /// A `tokenizer.json` of whole words: special tokens, then `word5`, `word6` and so on.
-fn tokenizer(vocab_size: usize) -> serde_json::Value {
+pub(crate) fn tokenizer(vocab_size: usize) -> serde_json::Value {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
     let word = |id: usize| {
         special

@@ -1,10 +1,15 @@
 //! Requests over a real socket, as they are written: no redirects, no caches, no decompression.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What came back.
 #[derive(Debug)]
@@ -89,6 +94,29 @@ pub async fn send_body(
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await?;
     parse(&answer)
+}
+
+/// Sends bytes as they are and reads until the connection ends, however it ends. What came back is
+/// text, or nothing where a reset was faster.
+///
+/// # Errors
+///
+/// When the server cannot be reached, or goes on listening without an answer.
+pub async fn raw(server: SocketAddr, bytes: &[u8]) -> anyhow::Result<String> {
+    let (mut read, mut write) = TcpStream::connect(server).await?.into_split();
+    let mut answer = Vec::new();
+    let sending = async {
+        // A server that has seen enough does not take the rest.
+        let _ = write.write_all(bytes).await;
+    };
+    let reading = async {
+        let _ = read.read_to_end(&mut answer).await;
+    };
+    let both = async { tokio::join!(sending, reading) };
+    timeout(PATIENCE, both)
+        .await
+        .context("the connection stays open")?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Sends a WebSocket upgrade with these headers and gives the answer's status.

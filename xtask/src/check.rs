@@ -41,15 +41,18 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-struct Tool {
-    name: &'static str,
-    package: &'static str,
-    version: &'static str,
+/// A program that is not part of Rust.
+pub(crate) struct Tool {
+    /// The program.
+    pub(crate) name: &'static str,
+    /// What `cargo install` calls it.
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
 }
 
 impl Tool {
     /// Finds the tool in the cache or on the search path.
-    fn find(&self, workspace: &Workspace) -> Option<PathBuf> {
+    pub(crate) fn find(&self, workspace: &Workspace) -> Option<PathBuf> {
         let cached = workspace.tools().join("bin").join(self.name);
         match cached.is_file() {
             true => Some(cached),

@@ -10,15 +10,19 @@
 )]
 
 mod assets;
+mod autobahn;
 mod bench;
 mod browser;
 mod check;
 mod experiment;
+mod fuzz;
+mod hostile;
 mod ignored;
 mod page;
 mod report;
 mod serve;
 mod shell;
+mod soak;
 mod step;
 mod system;
 mod test;
@@ -58,6 +62,14 @@ enum Command {
     Bench(bench::Args),
     /// Runs an experiment and writes its tables and figures; what is there already is not run again.
     Experiment(experiment::Args),
+    /// Fuzzes the decoders, needs nightly; the corpus is read by the tests too.
+    Fuzz(fuzz::Args),
+    /// Runs Autobahn|Testsuite against the daemon's WebSocket.
+    Autobahn,
+    /// Measures memory and latency of the daemon while strangers do their worst.
+    Hostile,
+    /// Runs the daemon for hours under mixed traffic and draws what it used.
+    Soak(soak::Args),
     /// Builds the browser client and the page, and prints their sizes.
     Wasm,
     /// Brings the models and the demo reviews into the cache and checks their sha256.
@@ -92,6 +104,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Check(args) => check::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Experiment(args) => experiment::run(&workspace, &args),
+        Command::Fuzz(args) => fuzz::run(&workspace, &args),
+        Command::Autobahn => autobahn::run(&workspace),
+        Command::Hostile => hostile::run(&workspace),
+        Command::Soak(args) => soak::run(&workspace, &args),
         Command::Wasm => {
             assets::fetch(&workspace, assets::SAMPLE)?;
             wasm::build(&workspace).map(|_| ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::shell;
+use crate::step::Step;
 
 /// Locates the three directories that every command works in.
 #[derive(Debug, Clone)]
@@ -97,6 +98,22 @@ impl Workspace {
         self.target
             .join("release")
             .join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    }
+
+    /// Builds an example of `tests`, and the daemon that it may start, and returns its path.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) fn build_example(&self, name: &str) -> Result<PathBuf> {
+        let step = Step::start(format_args!("cargo build --release --example {name}"));
+        let mut command = self.cargo_build_program("cutlayer-server");
+        shell::run(
+            command.args(["--example", name]),
+            "It did not build: fix what the compiler says above and run again.",
+        )?;
+        step.done("built");
+        let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+        Ok(self.target.join("release/examples").join(file))
     }
 
     /// The directory of the built page.

@@ -123,7 +123,8 @@ impl ModelConfig {
             )));
         }
         let position_offset = match family {
-            Family::Roberta => hf.pad_token_id.unwrap_or(1) + 1,
+            // A padding id without end leaves no position, which is refused below.
+            Family::Roberta => hf.pad_token_id.unwrap_or(1).saturating_add(1),
             Family::Bert | Family::DistilBert => 0,
         };
         let positions = size(
@@ -204,6 +205,18 @@ mod tests {
             "max_position_embeddings":42,"pad_token_id":1,"type_vocab_size":1}"#;
         let config = ModelConfig::from_json(json).unwrap();
         assert_eq!((config.position_offset, config.seq_length_max), (2, 40));
+    }
+
+    /// Breaks when the position behind the largest padding id wraps round to 0.
+    #[test]
+    fn a_padding_id_without_end_leaves_no_position() {
+        let json = br#"{"model_type":"roberta","hidden_size":32,"num_hidden_layers":3,
+            "num_attention_heads":4,"intermediate_size":64,"vocab_size":120,
+            "max_position_embeddings":42,"pad_token_id":18446744073709551615}"#;
+        assert!(matches!(
+            ModelConfig::from_json(json),
+            Err(ModelError::Config(_))
+        ));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`token_ids`] | [`RawText`] and [`TokenIds`]: what must stay here |
-//! | [`tokenizer`], [`pieces`] | `RawText -> TokenIds`, and tokens as people read them |
+//! | [`tokenizer`], `tokenizer_file`, [`pieces`] | `RawText -> TokenIds`, and tokens as people read them |
 //! | [`encoding`] | bytes to characters; what is no text at all |
 //! | [`mod@format`], `delimited`, `json`, `header`, `readers` | which format a file has, and its records |
 //! | [`table`] | [`Table`]: columns and rows of a file, still uninterpreted |
@@ -38,6 +38,7 @@ pub mod table;
 pub mod texts;
 pub mod token_ids;
 pub mod tokenizer;
+mod tokenizer_file;
 
 #[cfg(test)]
 mod any_input_tests;

@@ -13,6 +13,7 @@ use super::{
     TextError,
     pieces::{Piece, PieceStyle},
     token_ids::{RawText, TokenIds},
+    tokenizer_file,
 };
 
 /// Characters of raw text per position of the longest sequence: four to five is usual, so this cuts nothing that could
@@ -41,8 +42,7 @@ impl Tokenizer {
     /// [`TextError::TokenizerFile`] for bytes that are no tokenizer, [`TextError::SequenceTooShort`] when
     /// `seq_length_max` has no room for the special tokens of a pair and one token of each text.
     pub fn from_json(bytes: &[u8], seq_length_max: usize) -> Result<Self, TextError> {
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|_| TextError::TokenizerFile)?;
+        let mut inner = tokenizer_file::read(bytes).ok_or(TextError::TokenizerFile)?;
         let added = inner
             .get_post_processor()
             .map_or(0, |processor| processor.added_tokens(true));

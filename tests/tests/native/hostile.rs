@@ -1,6 +1,9 @@
 //! A hostile client over a real socket: whatever it sends, the daemon refuses, says nothing it
 //! should not, and goes on.
 
+mod floods;
+mod shapes;
+
 use futures_util::{SinkExt, StreamExt};
 use shared::protocol::codec::{decode_server, encode_client};
 use shared::protocol::limits::Limits;

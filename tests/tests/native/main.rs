@@ -3,6 +3,7 @@
 
 mod audit;
 mod cli;
+mod decoders;
 mod durable;
 mod exchange;
 mod gpu;
@@ -10,7 +11,6 @@ mod hostile;
 mod operations;
 mod peft;
 mod pipeline;
-mod process;
 mod reading;
 mod reference;
 mod resume;

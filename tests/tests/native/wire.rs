@@ -12,4 +12,3 @@ mod document;
 mod documented;
 mod hostile;
 mod round_trip;
-mod samples;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tests::test_server;
 
 use super::{SEED, adapter, begun, events, job_directory, json, stands, undisturbed};
-use crate::process::Daemon;
+use tests::daemon::Daemon;
 
 /// How often the run is written to disk, in each of the processes that are killed: twice not at all,
 /// so that it begins anew, then after every step.
@@ -19,7 +19,9 @@ const CHECKPOINT_SECONDS: [&str; 5] = ["1000", "1000", "0", "0", "0"];
 async fn start(directory: &Arc<TempDir>, checkpoint_seconds: &str) -> Daemon {
     let seed = SEED.to_string();
     let arguments = ["--seed", &seed, "--checkpoint-seconds", checkpoint_seconds];
-    Daemon::start_in(directory.clone(), &arguments).await
+    Daemon::start_in(directory.clone(), &arguments)
+        .await
+        .unwrap()
 }
 
 /// Reads a job's log on from a cursor until something is in it.
@@ -64,11 +66,11 @@ async fn a_run_goes_on_after_every_kill_as_if_nothing_had_been() {
         }
         if seconds == "0" {
             let written = |_: &mut Daemon| checkpoint.is_file().then_some(());
-            daemon.eventually(written).await;
+            daemon.eventually(written).await.unwrap();
         }
         tokio::time::sleep(Duration::from_millis(rng.next_u64() % 60)).await;
-        daemon.signal("KILL");
-        daemon.ended().await;
+        daemon.signal("KILL").unwrap();
+        daemon.ended().await.unwrap();
         assert_eq!(checkpoint.is_file(), seconds == "0");
     }
 

@@ -13,11 +13,11 @@ use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::RawClient;
 use tests::http::{self, Response};
 
-use crate::process::{Daemon, program};
 use crate::samples::{train, upload};
+use tests::daemon::{Daemon, program};
 
 fn run(arguments: &[&str], data: &Path) -> Output {
-    Command::new(program())
+    Command::new(program().unwrap())
         .env_clear()
         .args(arguments)
         .arg("--data")
@@ -74,7 +74,7 @@ fn adapters(data: &Path) -> Vec<(OsString, Vec<u8>)> {
 /// stopped for it.
 #[tokio::test]
 async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_and_jobs() {
-    let mut daemon = Daemon::start(&[]).await;
+    let mut daemon = Daemon::start(&[]).await.unwrap();
     let secret = token(&daemon.data());
     let client = trained(&daemon, &secret).await;
     let jobs = get(&daemon, "/v1/jobs", &secret).await;
@@ -106,10 +106,10 @@ async fn a_backup_of_a_running_daemon_is_a_daemon_with_the_same_tenants_tokens_a
     );
     assert_eq!(get(&daemon, "/v1/jobs", &secret).await.status, 401);
     drop(client);
-    daemon.signal("TERM");
-    daemon.ended().await;
+    daemon.signal("TERM").unwrap();
+    daemon.ended().await.unwrap();
 
-    let second = Daemon::start_in(restored, &[]).await;
+    let second = Daemon::start_in(restored, &[]).await.unwrap();
     let found = get(&second, "/v1/jobs", &secret).await;
     assert_eq!((found.status, found.body), (200, jobs.body));
     let found = get(&second, &path, &secret).await;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 use tests::RawClient;
+use tests::daemon::Daemon;
 use tests::http::get;
 
 use super::tls::{connect, fixture};
-use crate::process::Daemon;
 
 async fn welcomed(daemon: &Daemon) -> anyhow::Result<RawClient> {
     let response = get(daemon.addr, "/v1/catalogue", &[]).await?;
@@ -20,15 +20,15 @@ async fn welcomed(daemon: &Daemon) -> anyhow::Result<RawClient> {
 
 #[tokio::test]
 async fn sigterm_tells_sessions_and_ends_in_time() {
-    let mut daemon = Daemon::start(&["--shutdown-seconds", "10"]).await;
+    let mut daemon = Daemon::start(&["--shutdown-seconds", "10"]).await.unwrap();
     let mut client = welcomed(&daemon).await.unwrap();
     let mut silent = RawClient::connect(daemon.addr).await.unwrap();
-    daemon.signal("TERM");
+    daemon.signal("TERM").unwrap();
     let signalled = Instant::now();
     assert_eq!(client.closed().await.unwrap(), Some(1012));
     assert_eq!(silent.closed().await.unwrap(), Some(1013));
     drop((client, silent));
-    let status = daemon.ended().await;
+    let status = daemon.ended().await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(signalled.elapsed() < Duration::from_secs(10));
     assert!(RawClient::connect(daemon.addr).await.is_err());
@@ -56,15 +56,16 @@ async fn sigterm_tells_sessions_and_ends_in_time() {
 /// Breaks when an impatient operator has to send SIGKILL.
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
-    let mut daemon = Daemon::start(&["--shutdown-seconds", "600"]).await;
+    let mut daemon = Daemon::start(&["--shutdown-seconds", "600"]).await.unwrap();
     // A client that does not answer the close frame is waited for, two seconds or more.
     let _client = welcomed(&daemon).await.unwrap();
-    daemon.signal("TERM");
+    daemon.signal("TERM").unwrap();
     daemon
         .eventually(|daemon| daemon.log().contains("once more").then_some(()))
-        .await;
-    daemon.signal("TERM");
-    let status = daemon.ended().await;
+        .await
+        .unwrap();
+    daemon.signal("TERM").unwrap();
+    let status = daemon.ended().await.unwrap();
     assert_eq!(status.code(), Some(130));
 }
 
@@ -80,21 +81,23 @@ async fn sighup_takes_a_new_certificate_and_keeps_the_old_one_when_it_is_bad() {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let (cert_text, key_text) = (text(&cert), text(&key));
     let arguments = ["--tls-cert", &cert_text, "--tls-key", &key_text];
-    let mut daemon = Daemon::start(&arguments).await;
+    let mut daemon = Daemon::start(&arguments).await.unwrap();
     connect(daemon.addr, "test-only-cert.pem").await.unwrap();
 
     std::fs::write(&cert, "no certificate").unwrap();
-    daemon.signal("HUP");
+    daemon.signal("HUP").unwrap();
     daemon
         .eventually(|daemon| daemon.log().contains("stays what it was").then_some(()))
-        .await;
+        .await
+        .unwrap();
     connect(daemon.addr, "test-only-cert.pem").await.unwrap();
 
     place("test-only-other");
-    daemon.signal("HUP");
+    daemon.signal("HUP").unwrap();
     daemon
         .eventually(|daemon| daemon.log().contains("were read again").then_some(()))
-        .await;
+        .await
+        .unwrap();
     connect(daemon.addr, "test-only-other-cert.pem")
         .await
         .unwrap();

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tests::assets::{ModelDirectory, repository};
 use tests::{Options, TestServer, http};
 
-use crate::process::program;
 use crate::samples::server_with;
+use tests::daemon::program;
 
 /// A data directory with the state of a daemon of the first schema; tests/fixtures/state says what is
 /// in it.
@@ -78,7 +78,7 @@ async fn a_daemon_goes_on_with_the_state_of_the_first_schema() {
 /// Starts the program on a data directory; it is to end by itself.
 fn refused(data: &Path) -> Output {
     let model = ModelDirectory::of_reference("bert-shaped").unwrap();
-    Command::new(program())
+    Command::new(program().unwrap())
         .env_clear()
         .args(["--listen", "127.0.0.1:0", "--device", "cpu", "--model"])
         .arg(model.path())

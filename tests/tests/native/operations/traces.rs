@@ -11,8 +11,8 @@ use shared::protocol::resume::{Received, Resume};
 use tests::RawClient;
 use tests::http::get;
 
-use crate::process::Daemon;
 use crate::samples::{train, upload};
+use tests::daemon::Daemon;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -92,7 +92,9 @@ async fn run(daemon: &Daemon) {
 async fn a_collector_receives_one_trace_from_the_upgrade_to_a_step() {
     let collector = Collector::start();
     let endpoint = format!("http://{}", collector.addr);
-    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint]).await;
+    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint])
+        .await
+        .unwrap();
     run(&daemon).await;
     let path = "/v1/jobs/canary-of-the-path?canary-of-the-query";
     let parent = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -100,8 +102,13 @@ async fn a_collector_receives_one_trace_from_the_upgrade_to_a_step() {
         .await
         .unwrap();
     get(daemon.addr, "/healthz", &[]).await.unwrap();
-    daemon.signal("TERM");
-    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    daemon.signal("TERM").unwrap();
+    assert_eq!(
+        daemon.ended().await.unwrap().code(),
+        Some(0),
+        "{}",
+        daemon.log()
+    );
 
     let spans = collector.spans();
     let found = |name: &str| {
@@ -153,7 +160,9 @@ async fn a_collector_receives_one_trace_from_the_upgrade_to_a_step() {
 async fn a_session_that_goes_on_stays_in_the_trace_that_it_began_in() {
     let collector = Collector::start();
     let endpoint = format!("http://{}", collector.addr);
-    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint]).await;
+    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint])
+        .await
+        .unwrap();
     let catalogue = get(daemon.addr, "/v1/catalogue", &[]).await.unwrap();
     let catalogue: Value = serde_json::from_slice(&catalogue.body).unwrap();
     let hello = tests::test_server::hello(&catalogue).unwrap();
@@ -170,8 +179,13 @@ async fn a_session_that_goes_on_stays_in_the_trace_that_it_began_in() {
     client.sequence = 2;
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
-    daemon.signal("TERM");
-    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    daemon.signal("TERM").unwrap();
+    assert_eq!(
+        daemon.ended().await.unwrap().code(),
+        Some(0),
+        "{}",
+        daemon.log()
+    );
 
     let spans = collector.spans();
     let named = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
@@ -197,9 +211,16 @@ async fn a_collector_that_is_not_there_holds_nobody_up() {
         .local_addr()
         .unwrap();
     let endpoint = format!("http://{nobody}");
-    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint]).await;
+    let mut daemon = Daemon::start(&["--otlp-endpoint", &endpoint])
+        .await
+        .unwrap();
     run(&daemon).await;
-    daemon.signal("TERM");
-    assert_eq!(daemon.ended().await.code(), Some(0), "{}", daemon.log());
+    daemon.signal("TERM").unwrap();
+    assert_eq!(
+        daemon.ended().await.unwrap().code(),
+        Some(0),
+        "{}",
+        daemon.log()
+    );
     assert!(daemon.log().contains("the collector does not take traces"));
 }

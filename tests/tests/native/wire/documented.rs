@@ -14,7 +14,7 @@ use shared::protocol::resume::{CONFIRM_BYTES, CONFIRM_MESSAGES};
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
 use super::document::{blocks, table};
-use super::samples;
+use tests::messages as samples;
 
 /// The variant number, at the beginning of the header.
 fn number(frame: &[u8]) -> String {

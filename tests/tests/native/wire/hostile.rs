@@ -2,19 +2,14 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use shared::protocol::codec::{
-    CodecError, decode_client, decode_server, encode_client, encode_server,
-};
-use shared::protocol::examples::ExampleForm;
-use shared::protocol::exchange::{Square, check_tensor};
+use shared::protocol::codec::{CodecError, decode_client, encode_client, encode_server};
 use shared::protocol::limits::{CLIENT_HEADER_BYTES_MAX, Limits};
-use shared::protocol::message::{
-    BottomTraining, ClientMessage, LabelPlace, Predict, RefusalCode, Refused, ServerMessage, Upload,
-};
+use shared::protocol::message::{ClientMessage, Predict, RefusalCode, Refused, Upload};
 use shared::protocol::refusal::CLOSE_POLICY;
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
-use super::samples;
+use tests::decoders::{read_client, read_server};
+use tests::messages as samples;
 
 /// Where the header begins.
 const HEADER: usize = 16;
@@ -31,65 +26,6 @@ fn server_frames() -> Vec<Vec<u8>> {
         encode_server(sample.sequence, &sample.message, &sample.payload()).unwrap()
     };
     samples::server().iter().map(frame).collect()
-}
-
-/// Reads a frame as the server does, payload included, and holds what was understood against the
-/// bytes: no two frames mean the same.
-fn read_client(frame: &[u8]) -> Result<(), RefusalCode> {
-    let limits = Limits::default();
-    let read = decode_client(frame, &limits).map_err(|error| error.refusal_code())?;
-    assert_eq!(
-        encode_client(read.sequence, &read.message, read.payload).unwrap(),
-        frame
-    );
-    let square = |told: Option<f32>| Square::of(told.is_some(), true);
-    match &read.message {
-        // The sample has a label and an example without: each is right somewhere.
-        ClientMessage::Upload(upload) => {
-            let mut labelled = upload.clone();
-            for example in &mut labelled.examples {
-                example.label = Some(example.label.unwrap_or(1));
-            }
-            labelled
-                .check(read.payload, 2, &FORM, &limits)
-                .map_err(|error| error.refusal_code())
-        }
-        ClientMessage::Predict(predict) => predict
-            .check(read.payload, 2, &limits)
-            .map_err(|error| error.refusal_code()),
-        ClientMessage::BatchActivations(answer) => answer
-            .check(read.payload, 1, &[1, 2], square(answer.gradient_square), 2)
-            .map_err(|error| error.refusal_code()),
-        ClientMessage::PooledGradient(answer) => answer
-            .check(read.payload, 1, 2, square(answer.gradient_square), 2)
-            .map_err(|error| error.refusal_code()),
-        _ => Ok(()),
-    }
-}
-
-const FORM: ExampleForm = ExampleForm {
-    n_classes: 2,
-    labels: LabelPlace::Server,
-    bottom: BottomTraining::Frozen,
-};
-
-/// As `read_client`, for the client.
-fn read_server(frame: &[u8]) -> Result<(), RefusalCode> {
-    let read = decode_server(frame, &Limits::default()).map_err(|error| error.refusal_code())?;
-    assert_eq!(
-        encode_server(read.sequence, &read.message, read.payload).unwrap(),
-        frame
-    );
-    match &read.message {
-        ServerMessage::Pooled(pooled) => check_tensor(&pooled.pooled, read.payload, 2, 2),
-        ServerMessage::CutGradient(gradient) => {
-            let square = Square::of(gradient.gradient_square.is_some(), true);
-            gradient.read(read.payload, 1, 3, square, 2).map(drop)
-        }
-        ServerMessage::PooledPrediction(shown) => check_tensor(&shown.pooled, read.payload, 1, 2),
-        _ => Ok(()),
-    }
-    .map_err(|error| error.refusal_code())
 }
 
 type Reader = fn(&[u8]) -> Result<(), RefusalCode>;

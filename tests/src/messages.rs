@@ -11,32 +11,42 @@ use shared::protocol::message::{
 use shared::protocol::resume::UNCOUNTED;
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
-pub(super) struct ClientSample {
-    pub(super) name: &'static str,
-    pub(super) sequence: u64,
-    pub(super) message: ClientMessage,
+/// A message of the client as docs/protocol.md writes it out.
+#[derive(Debug, Clone)]
+pub struct ClientSample {
+    /// Its name in the document.
+    pub name: &'static str,
+    /// Its place among the samples, from 1.
+    pub sequence: u64,
+    /// The message.
+    pub message: ClientMessage,
     /// Empty unless the message has a tensor.
-    pub(super) values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 impl ClientSample {
     /// The payload, by the tensor code.
-    pub(super) fn payload(&self) -> Vec<u8> {
+    pub fn payload(&self) -> Vec<u8> {
         encoded(activations(&self.message), &self.values)
     }
 }
 
-pub(super) struct ServerSample {
-    pub(super) name: &'static str,
-    pub(super) sequence: u64,
-    pub(super) message: ServerMessage,
+/// A message of the server as docs/protocol.md writes it out.
+#[derive(Debug, Clone)]
+pub struct ServerSample {
+    /// Its name in the document.
+    pub name: &'static str,
+    /// Its place among the samples, from 1.
+    pub sequence: u64,
+    /// The message.
+    pub message: ServerMessage,
     /// Empty unless the message has a tensor.
-    pub(super) values: Vec<f32>,
+    pub values: Vec<f32>,
 }
 
 impl ServerSample {
     /// As of `ClientSample`.
-    pub(super) fn payload(&self) -> Vec<u8> {
+    pub fn payload(&self) -> Vec<u8> {
         encoded(shown(&self.message), &self.values)
     }
 }
@@ -46,12 +56,14 @@ fn encoded(tensor: Option<TensorDescriptor>, values: &[f32]) -> Vec<u8> {
         return Vec::new();
     };
     let columns = tensor.columns as usize;
-    let (encoded, payload) = TensorDescriptor::encode_rows(tensor.dtype, columns, values).unwrap();
+    let (encoded, payload) = TensorDescriptor::encode_rows(tensor.dtype, columns, values)
+        .expect("the samples are finite and fill whole rows");
     assert_eq!(encoded, tensor);
     payload
 }
 
-pub(super) fn activations(message: &ClientMessage) -> Option<TensorDescriptor> {
+/// The tensor of a client's message, if it carries one.
+pub fn activations(message: &ClientMessage) -> Option<TensorDescriptor> {
     match message {
         ClientMessage::Upload(upload) => Some(upload.activations),
         ClientMessage::Predict(predict) => Some(predict.activations),
@@ -61,7 +73,8 @@ pub(super) fn activations(message: &ClientMessage) -> Option<TensorDescriptor> {
     }
 }
 
-pub(super) fn shown(message: &ServerMessage) -> Option<TensorDescriptor> {
+/// The tensor of a server's message, if it carries one.
+pub fn shown(message: &ServerMessage) -> Option<TensorDescriptor> {
     match message {
         ServerMessage::Pooled(pooled) => Some(pooled.pooled),
         ServerMessage::CutGradient(gradient) => Some(gradient.gradient),
@@ -71,7 +84,7 @@ pub(super) fn shown(message: &ServerMessage) -> Option<TensorDescriptor> {
 }
 
 /// A new variant does not compile until it has a name here, and then a block in the document.
-pub(super) fn client_name(message: &ClientMessage) -> &'static str {
+pub fn client_name(message: &ClientMessage) -> &'static str {
     match message {
         ClientMessage::Hello(_) => "Hello",
         ClientMessage::Upload(_) => "Upload",
@@ -91,7 +104,7 @@ pub(super) fn client_name(message: &ClientMessage) -> &'static str {
 }
 
 /// As `client_name`.
-pub(super) fn server_name(message: &ServerMessage) -> &'static str {
+pub fn server_name(message: &ServerMessage) -> &'static str {
     match message {
         ServerMessage::Welcome(_) => "Welcome",
         ServerMessage::Acknowledged(_) => "Acknowledged",
@@ -118,7 +131,8 @@ fn counted<const N: usize>() -> [u8; N] {
     std::array::from_fn(|at| at as u8)
 }
 
-pub(super) fn client() -> Vec<ClientSample> {
+/// One of every message of a client.
+pub fn client() -> Vec<ClientSample> {
     let messages = [
         (ClientMessage::Hello(hello()), vec![]),
         (
@@ -176,7 +190,8 @@ pub(super) fn client() -> Vec<ClientSample> {
     samples.collect()
 }
 
-pub(super) fn server() -> Vec<ServerSample> {
+/// One of every message of the server.
+pub fn server() -> Vec<ServerSample> {
     let step = StepReport {
         step: 1,
         epoch: 1,
