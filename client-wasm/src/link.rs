@@ -289,6 +289,6 @@ fn pause_millis(attempt: u32, random: u32) -> u32 {
     shortest + random % (longest - shortest + 1)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))] // the runtime of these tests is native
 #[allow(clippy::unwrap_used)]
 mod tests;

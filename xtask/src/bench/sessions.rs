@@ -30,7 +30,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let model = workspace.cache.join(assets::DEFAULT_MODEL);
     let mut records = Vec::new();
     for (batch, steps) in WORKLOADS {
-        let step = Step::start(&format!("16 sessions, batch {batch} each"));
+        let step = Step::start(format!("16 sessions, batch {batch} each"));
         let mut command = Command::new(workspace.program("bench"));
         command.arg("sessions").arg("--model").arg(&model);
         command.args(["--batch", &batch.to_string(), "--steps", &steps.to_string()]);

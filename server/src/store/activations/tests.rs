@@ -137,7 +137,7 @@ fn removal_leaves_the_run_that_holds_the_store_able_to_read() {
     store
         .append(&one, tensor(ActivationDtype::F32, 1), &payload)
         .unwrap();
-    let path = store.home.path().to_owned();
+    let path = store.home.path();
     store.remove().unwrap();
     assert!(!path.exists());
     assert_eq!(store.read(&[0]).unwrap().activations.values, [1.0, 2.0]);
@@ -146,7 +146,7 @@ fn removal_leaves_the_run_that_holds_the_store_able_to_read() {
 #[test]
 fn is_deleted_on_drop() {
     let store = store();
-    let path = store.home.path().to_owned();
+    let path = store.home.path();
     assert!(path.exists());
     drop(store);
     assert!(!path.exists());

@@ -78,10 +78,11 @@ async fn a_job_whose_files_are_refused_has_failed_and_the_log_says_why() {
         file.set_len(file.metadata().unwrap().len() - 1).unwrap();
     };
     let remove_the_index = |job: &Path| fs::remove_file(job.join("examples/index")).unwrap();
-    let cases: [(&dyn Fn(&Path), &str); 3] = [
-        (&flip_a_byte, "the checkpoint is damaged"),
-        (&lose_the_last_row, "it had 32 examples; 0 are there"),
-        (&remove_the_index, "its examples are not there"),
+    type Change = fn(&Path);
+    let cases: [(Change, &str); 3] = [
+        (flip_a_byte, "the checkpoint is damaged"),
+        (lose_the_last_row, "it had 32 examples; 0 are there"),
+        (remove_the_index, "its examples are not there"),
     ];
     for (change, reason) in cases {
         let (data, id) = left().await;

@@ -306,7 +306,7 @@ async fn a_name_is_no_path_and_had_once() {
         let answer = patch(&server, &path, &mine, &json!({ "name": name })).await;
         assert_eq!(code(&answer), (400, "bad_name".to_owned()), "{name}");
     }
-    for body in [json!({ "nam": "x" }), json!(["x"]), json!({ "name": 1 })] {
+    for body in [json!({ "title": "x" }), json!(["x"]), json!({ "name": 1 })] {
         let answer = patch(&server, &path, &mine, &body).await;
         assert_eq!(code(&answer), (400, "bad_body".to_owned()), "{body}");
     }
