@@ -214,8 +214,8 @@ async fn assert_serves(proxy: &Proxy, server: &TestServer, health: u16) {
 
     let mut socket = proxy.session(&proxy.origin()).await.unwrap();
     let hello = server.hello().await.unwrap();
-    // More than the bodies of requests may have: 120 * 100 * 32 numbers, 1.5 MB.
-    let (batch, payload) = upload(0, 120, 100);
+    // More than the bodies of requests may have: 256 * 40 * 32 numbers, 1.3 MB.
+    let (batch, payload) = upload(0, 256, 40);
     for (sequence, message, payload) in [
         (1, ClientMessage::Hello(hello), &[][..]),
         (2, ClientMessage::Upload(batch), &payload),
