@@ -69,6 +69,8 @@ enum Ending {
     Closed,
     /// The other side is gone, and may come back.
     Lost,
+    /// The other side closes and says that it comes back; its close frame is to be answered.
+    Left,
     /// The other side is there and takes nothing.
     Unread,
     /// The session goes on in another connection.
@@ -198,7 +200,7 @@ impl Connection {
             Some(Ok(Message::Text(_))) => return self.unreadable(Fault::Text.refuse(None)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return None,
             Some(Ok(Message::Close(Some(frame)))) if frame.code == CLOSE_COMING_BACK => {
-                return Some(Ending::Lost);
+                return Some(Ending::Left);
             }
             Some(Ok(Message::Close(_))) => return Some(Ending::Closed),
             None => return Some(Ending::Lost),

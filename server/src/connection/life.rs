@@ -36,8 +36,10 @@ impl Connection {
                     self.state.tracker.spawn(closed.in_current_span());
                     *next
                 }
-                Ending::Lost if self.entered.is_some() && self.session.can_be_resumed() => {
-                    drop(line);
+                ending @ (Ending::Lost | Ending::Left)
+                    if self.entered.is_some() && self.session.can_be_resumed() =>
+                {
+                    self.leave(line, &ending);
                     match self.wait().await {
                         Ok(next) => next,
                         Err(reason) => {
@@ -51,6 +53,16 @@ impl Connection {
             };
             line = next.line;
             ended = self.go_on(next.received);
+        }
+    }
+
+    /// Leaves a connection whose session waits for another; one that was closed is answered beside
+    /// that.
+    fn leave(&self, mut line: Line, ending: &Ending) {
+        if matches!(ending, Ending::Left) {
+            let patience = self.state.app.timeouts.close;
+            let answered = async move { line.writer.close(CLOSE_DONE, "", patience).await };
+            self.state.tracker.spawn(answered.in_current_span());
         }
     }
 
@@ -144,7 +156,7 @@ impl Connection {
                 line.close(code, reason, patience).await;
                 tracing::info!(code, reason, "a session closed");
             }
-            Ending::Closed => {
+            Ending::Closed | Ending::Left => {
                 line.writer.close(CLOSE_DONE, "", patience).await;
                 tracing::info!("a session was closed by its client");
             }
