@@ -9,10 +9,13 @@ mod attacks;
 mod bystander;
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use serde_json::json;
 use tests::daemon::{Daemon, Usage};
+use tokio::runtime::Builder;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -50,19 +53,19 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 async fn measure(daemon: &Arc<Daemon>, attack: &Attack) -> anyhow::Result<serde_json::Value> {
     let before = daemon.usage()?;
     let ended = CancellationToken::new();
-    let peak = tokio::spawn(watch(daemon.clone(), before, ended.clone()));
     let waits = Arc::new(Mutex::new(Waits::default()));
-    let bystander = tokio::spawn(bystander::live(daemon.addr, waits.clone(), ended.clone()));
-    // It is there before anybody else.
-    while !bystander.is_finished() && waits.lock().await.is_empty() {
+    let aside = beside(daemon.clone(), before, waits.clone(), ended.clone());
+    // The client with manners is there before anybody else.
+    while !aside.is_finished() && waits.lock().await.is_empty() {
         tokio::time::sleep(LOOK).await;
     }
     let started = Instant::now();
     let told = (attack.run)(daemon.addr).await;
     let seconds = started.elapsed().as_secs_f64();
     ended.cancel();
-    let peak = peak.await??;
-    let lived = bystander.await?;
+    let (peak, lived) = tokio::task::spawn_blocking(|| aside.join())
+        .await?
+        .map_err(|_| anyhow!("the thread of the client with manners ended"))??;
     tokio::time::sleep(REST).await;
     let after = daemon.usage()?;
     let waits = std::mem::take(&mut *waits.lock().await);
@@ -78,12 +81,29 @@ async fn measure(daemon: &Arc<Daemon>, attack: &Attack) -> anyhow::Result<serde_
     }))
 }
 
-/// The most of everything until the end.
-async fn watch(
+/// What was seen at most, and whether the client with manners was served.
+type Aside = anyhow::Result<(Usage, anyhow::Result<()>)>;
+
+/// Looks at the daemon, and is its client with manners, on a thread of their own: what keeps the
+/// attackers busy is not to be measured.
+fn beside(
     daemon: Arc<Daemon>,
     before: Usage,
+    waits: Arc<Mutex<Waits>>,
     ended: CancellationToken,
-) -> anyhow::Result<Usage> {
+) -> JoinHandle<Aside> {
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let living = bystander::live(daemon.addr, waits, ended.clone());
+            let (peak, lived) = tokio::join!(watch(&daemon, before, ended.clone()), living);
+            Ok((peak?, lived))
+        })
+    })
+}
+
+/// The most of everything until the end.
+async fn watch(daemon: &Daemon, before: Usage, ended: CancellationToken) -> anyhow::Result<Usage> {
     let mut peak = before;
     while !ended.is_cancelled() {
         let now = daemon.usage()?;
