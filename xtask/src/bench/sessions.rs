@@ -13,8 +13,9 @@ use crate::shell;
 use crate::step::Step;
 use crate::workspace::Workspace;
 
-/// Examples a step of each session, and steps: about as long for each.
-const WORKLOADS: [(u32, u32); 3] = [(2, 24), (8, 8), (32, 3)];
+/// Examples a step of each session, and steps: about as long for each. One session of 16 times as many may not have more
+/// than a batch holds.
+const WORKLOADS: [(u32, u32); 3] = [(2, 24), (8, 8), (16, 4)];
 
 /// Share of one session's examples a second that many sessions should reach together.
 const RATIO_MIN: f64 = 0.9;
