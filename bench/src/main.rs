@@ -1,5 +1,6 @@
 //! Measures this project's half of a comparison; `cargo xtask bench` runs the peers beside it.
 
+mod measure;
 mod sessions;
 mod step;
 

@@ -17,10 +17,13 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use safetensors::SafeTensors;
 use serde_json::json;
 use shared::protocol::message::{
-    ClientMessage, ExampleHeader, Hello, ServerMessage, Split, TrainSettings, Upload,
+    ClientMessage, ExampleHeader, Hello, ServerMessage, Split, Upload,
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
+use tests::daemon::Usage;
 use tests::{Options, RawClient, Received, TestServer};
+
+use crate::measure::{median, settings};
 
 /// The workload.
 #[derive(Debug, Args)]
@@ -44,6 +47,9 @@ pub(crate) struct Sessions {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
+
+/// This process: daemon and clients are in it.
+const OURSELVES: &str = "self";
 
 /// Of the runs of every daemon here: the k-th has the same start and order in each.
 const SEED: u64 = 5;
@@ -102,7 +108,7 @@ impl Sessions {
             clients.push(daemon.client(batch * self.steps, self.length).await?);
         }
         let peak = Peak::watch();
-        let before = resident_bytes()?;
+        let before = Usage::of(OURSELVES)?.rss_bytes;
         // One after the other, so that the k-th run is the k-th client's.
         for client in &mut clients {
             let train = ClientMessage::Train(settings(batch));
@@ -246,21 +252,6 @@ async fn done(client: &mut RawClient) -> anyhow::Result<()> {
     }
 }
 
-fn settings(batch_size: u32) -> TrainSettings {
-    TrainSettings {
-        epochs: 1,
-        batch_size,
-        learning_rate: 1e-3,
-        warmup_share: 0.0,
-        weight_decay: 0.01,
-        gradient_norm_max: 1.0,
-        class_weights: Vec::new(),
-        // One validation of one example, as little as there can be.
-        patience: 0,
-        validations_per_epoch: 1,
-    }
-}
-
 /// The largest difference of two adapters' numbers.
 fn largest_difference(left: &[u8], right: &[u8]) -> anyhow::Result<f32> {
     let (left, right) = (
@@ -292,7 +283,8 @@ impl Peak {
         let (ends, highest): (_, Arc<AtomicU64>) = (stop.clone(), Arc::clone(&bytes));
         let thread = std::thread::spawn(move || {
             while !ends.load(Ordering::Relaxed) {
-                highest.fetch_max(resident_bytes().unwrap_or(0), Ordering::Relaxed);
+                let bytes = Usage::of(OURSELVES).map_or(0, |usage| usage.rss_bytes);
+                highest.fetch_max(bytes, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
@@ -309,19 +301,4 @@ impl Peak {
         let _ = self.thread.join();
         self.bytes.load(Ordering::Relaxed)
     }
-}
-
-/// Memory of this process that is in RAM.
-fn resident_bytes() -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next());
-    let kilobytes: u64 = kilobytes.context("no VmRSS")?.parse()?;
-    Ok(kilobytes * 1024)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -15,7 +15,8 @@ use server::trainer::ActivationBatch;
 use server::trainer::step::{DeviceBatch, gradients, probabilities};
 use shared::adapter::{Adapter, AdapterOptimizer, LoraConfig, Target};
 use shared::model::{CutLayer, ModelConfig, TopModel};
-use shared::protocol::message::TrainSettings;
+
+use crate::measure::{median, settings};
 
 /// The workload; the same options as bench/peers/step.py.
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ impl Step {
         let lora = LoraConfig::new(self.rank, 16.0, 0.0, targets)?;
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut adapter = Adapter::init(&lora, &config, &top, 0, N_CLASSES, &mut rng, &device);
-        let mut optimizer = AdapterOptimizer::new(&settings(self.batch));
+        let mut optimizer = AdapterOptimizer::new(&settings(u32::try_from(self.batch)?));
         let batch = self.batch(config.d_model, &mut rng);
         let labels: Vec<u32> = (0..self.batch)
             .map(|at| u32::from(at % N_CLASSES == 1))
@@ -101,26 +102,6 @@ impl Step {
     }
 }
 
-fn settings(batch: usize) -> TrainSettings {
-    TrainSettings {
-        epochs: 1,
-        batch_size: u32::try_from(batch).unwrap_or(u32::MAX),
-        learning_rate: 1e-3,
-        warmup_share: 0.0,
-        weight_decay: 0.01,
-        gradient_norm_max: 1.0,
-        class_weights: Vec::new(),
-        patience: 0,
-        validations_per_epoch: 1,
-    }
-}
-
 fn millis(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use awaited::Awaited;
-use names::{message_name, phase_name};
+use names::phase_name;
 pub use offer::{CutOffer, Offer};
 use order::Place;
 use shared::protocol::codec::ClientFrame;
@@ -338,7 +338,7 @@ impl Session {
         payload: &'a [u8],
     ) -> Result<Effect<'a>, Fault> {
         if !self.phase.allows(&message) {
-            let (message, phase) = (message_name(&message), phase_name(self.phase));
+            let (message, phase) = (message.name(), phase_name(self.phase));
             return Err(Fault::WrongPhase { message, phase });
         }
         match message {

@@ -7,6 +7,7 @@
 //! | `home` | where a store lies, and whether it stays |
 //! | [`jobs`] | what a job has on disk |
 //! | [`adapters`] | what a kept adapter has on disk |
+//! | [`keyed`] | directories named after jobs or adapters |
 //! | [`durable`] | writes that survive a loss of power |
 //! | [`sealing`] | encryption at rest |
 //! | [`error`] | why a store does not take or give what it was asked for |
@@ -22,6 +23,7 @@ pub mod error;
 mod home;
 mod index;
 pub mod jobs;
+pub mod keyed;
 mod record;
 pub mod sealing;
 

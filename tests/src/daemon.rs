@@ -52,6 +52,22 @@ pub fn program() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+impl Usage {
+    /// Of a process by its name below Linux' `/proc`: its number, or `self`.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended, or there is no `/proc`.
+    pub fn of(process: &str) -> anyhow::Result<Self> {
+        let process = Path::new("/proc").join(process);
+        let status = fs::read_to_string(process.join("status"))?;
+        Ok(Self {
+            rss_bytes: rss_bytes(&status).context("no VmRSS")?,
+            files: fs::read_dir(process.join("fd"))?.count(),
+        })
+    }
+}
+
 impl Daemon {
     /// Starts the daemon for the model `bert-shaped` on a free port, with more arguments.
     ///
@@ -149,18 +165,25 @@ impl Daemon {
             .await
     }
 
-    /// What it uses now; of Linux' `/proc`.
+    /// Sends TERM and waits.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end, or not with 0; with the log.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.signal("TERM")?;
+        let code = self.ended().await?.code();
+        ensure!(code == Some(0), "it ended with {code:?}:\n{}", self.log());
+        Ok(())
+    }
+
+    /// What it uses now.
     ///
     /// # Errors
     ///
     /// When it has ended, or there is no `/proc`.
     pub fn usage(&self) -> anyhow::Result<Usage> {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let status = fs::read_to_string(process.join("status"))?;
-        Ok(Usage {
-            rss_bytes: rss_bytes(&status).context("no VmRSS")?,
-            files: fs::read_dir(process.join("fd"))?.count(),
-        })
+        Usage::of(&self.child.id().to_string())
     }
 }
 

@@ -84,27 +84,7 @@ pub fn shown(message: &ServerMessage) -> Option<TensorDescriptor> {
 }
 
 /// A new variant does not compile until it has a name here, and then a block in the document.
-pub fn client_name(message: &ClientMessage) -> &'static str {
-    match message {
-        ClientMessage::Hello(_) => "Hello",
-        ClientMessage::Upload(_) => "Upload",
-        ClientMessage::Train(_) => "Train",
-        ClientMessage::Pause => "Pause",
-        ClientMessage::Continue => "Continue",
-        ClientMessage::Cancel => "Cancel",
-        ClientMessage::Predict(_) => "Predict",
-        ClientMessage::Goodbye => "Goodbye",
-        ClientMessage::BatchActivations(_) => "BatchActivations",
-        ClientMessage::PooledGradient(_) => "PooledGradient",
-        ClientMessage::Verdict(_) => "Verdict",
-        ClientMessage::Resume(_) => "Resume",
-        ClientMessage::Received(_) => "Received",
-        ClientMessage::UseAdapter(_) => "UseAdapter",
-    }
-}
-
-/// As `client_name`.
-pub fn server_name(message: &ServerMessage) -> &'static str {
+fn server_name(message: &ServerMessage) -> &'static str {
     match message {
         ServerMessage::Welcome(_) => "Welcome",
         ServerMessage::Acknowledged(_) => "Acknowledged",
@@ -178,7 +158,7 @@ pub fn client() -> Vec<ClientSample> {
     let samples = (1..)
         .zip(messages)
         .map(|(sequence, (message, values))| ClientSample {
-            name: client_name(&message),
+            name: message.name(),
             sequence: if message.is_counted() {
                 sequence
             } else {

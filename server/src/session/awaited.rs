@@ -3,7 +3,6 @@
 use shared::protocol::exchange::{ExchangeError, Square, check_step};
 use shared::protocol::message::{ClientMessage, Judgement};
 
-use super::names::message_name;
 use crate::trainer::Ask;
 
 /// What a run waits for.
@@ -63,7 +62,7 @@ pub(super) fn check(
     d_model: u32,
 ) -> Result<(), ExchangeError> {
     let not_awaited = || ExchangeError::NotAwaited {
-        message: message_name(message),
+        message: message.name(),
     };
     match (awaited, message) {
         (

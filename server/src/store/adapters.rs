@@ -11,54 +11,26 @@ use std::path::{Path, PathBuf};
 
 use shared::adapter::peft::{CONFIG_FILE, PeftFiles, TENSORS_FILE};
 
+use super::keyed::{Keyed, KeyedDirectory};
 use super::{SealedFile, Sealing, StoreError, create_private, durable};
 use crate::state::AdapterKey;
 
 /// Where kept adapters have their directories.
-#[derive(Debug, Clone)]
-pub struct AdaptersDirectory {
-    path: PathBuf,
-    sealing: Sealing,
-}
-
-impl AdaptersDirectory {
-    pub(super) fn new(path: PathBuf, sealing: Sealing) -> Self {
-        Self { path, sealing }
-    }
-
-    /// The directory of one adapter, which may not be there. The key is 32 hexadecimal digits,
-    /// whoever wrote it.
-    pub fn of(&self, adapter: AdapterKey) -> AdapterFiles {
-        self.at(self.path.join(adapter.to_string()))
-    }
-
-    fn at(&self, path: PathBuf) -> AdapterFiles {
-        let sealing = self.sealing.clone();
-        AdapterFiles { path, sealing }
-    }
-
-    /// What is there, each with the adapter that it is named after; none for a name that no adapter
-    /// has.
-    ///
-    /// # Errors
-    ///
-    /// When the file system refuses.
-    pub fn found(&self) -> io::Result<Vec<(Option<AdapterKey>, AdapterFiles)>> {
-        let entries = fs::read_dir(&self.path)?.map(|entry| {
-            let entry = entry?;
-            let name = entry.file_name();
-            let key = name.to_str().and_then(|name| name.parse().ok());
-            Ok((key, self.at(entry.path())))
-        });
-        entries.collect()
-    }
-}
+pub type AdaptersDirectory = KeyedDirectory<AdapterFiles>;
 
 /// The directory of one adapter.
 #[derive(Debug, Clone)]
 pub struct AdapterFiles {
     path: PathBuf,
     sealing: Sealing,
+}
+
+impl Keyed for AdapterFiles {
+    type Key = AdapterKey;
+
+    fn at(path: PathBuf, sealing: Sealing) -> Self {
+        Self { path, sealing }
+    }
 }
 
 impl AdapterFiles {

@@ -13,53 +13,26 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::keyed::{Keyed, KeyedDirectory};
 use super::{ActivationStore, Sealing, StoreError, create_private, durable};
 use crate::state::JobKey;
 
 /// Where jobs have their directories.
-#[derive(Debug, Clone)]
-pub struct JobsDirectory {
-    path: PathBuf,
-    sealing: Sealing,
-}
-
-impl JobsDirectory {
-    pub(super) fn new(path: PathBuf, sealing: Sealing) -> Self {
-        Self { path, sealing }
-    }
-
-    /// The directory of one job, which may not be there.
-    pub fn of(&self, job: JobKey) -> JobFiles {
-        self.at(self.path.join(job.to_string()))
-    }
-
-    fn at(&self, path: PathBuf) -> JobFiles {
-        let sealing = self.sealing.clone();
-        JobFiles { path, sealing }
-    }
-
-    /// The directories that are there, each with the job that it is named after; none for a name
-    /// that no job has.
-    ///
-    /// # Errors
-    ///
-    /// When the file system refuses.
-    pub fn found(&self) -> io::Result<Vec<(Option<JobKey>, JobFiles)>> {
-        let entries = fs::read_dir(&self.path)?.map(|entry| {
-            let entry = entry?;
-            let name = entry.file_name();
-            let key = name.to_str().and_then(|name| name.parse().ok());
-            Ok((key, self.at(entry.path())))
-        });
-        entries.collect()
-    }
-}
+pub type JobsDirectory = KeyedDirectory<JobFiles>;
 
 /// The directory of one job.
 #[derive(Debug, Clone)]
 pub struct JobFiles {
     path: PathBuf,
     sealing: Sealing,
+}
+
+impl Keyed for JobFiles {
+    type Key = JobKey;
+
+    fn at(path: PathBuf, sealing: Sealing) -> Self {
+        Self { path, sealing }
+    }
 }
 
 impl JobFiles {

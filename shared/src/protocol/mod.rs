@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`message`] | the words: twins of the domain types |
+//! | [`message`], `names` | the words: twins of the domain types; what they are called |
 //! | [`phase`] | which word is allowed when |
 //! | [`tensor`], `numbers` | the raw numbers behind a header: where they lie, how they read |
 //! | [`examples`], [`exchange`] | whether a header, its payload and the session agree |
@@ -21,6 +21,7 @@ mod grow;
 mod interval;
 pub mod limits;
 pub mod message;
+mod names;
 mod numbers;
 pub mod phase;
 pub mod refusal;

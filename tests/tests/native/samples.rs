@@ -1,6 +1,6 @@
 //! Servers for tests, and what every test wants to know of one.
 
-use shared::protocol::message::ClientMessage;
+use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::TestServer;
 use tests::assets::ModelDirectory;
 pub use tests::traffic::{D_MODEL, f32_bytes, predict, tensor, train, upload};
@@ -15,6 +15,20 @@ pub async fn server_with(options: tests::Options) -> TestServer {
     TestServer::start_with(&model.path(), options)
         .await
         .unwrap()
+}
+
+/// Uploads a few examples, trains on them and waits for the end.
+pub async fn trained(client: &mut tests::RawClient) {
+    let (batch, payload) = upload(0, 8, 3);
+    client
+        .send(&ClientMessage::Upload(batch), &payload)
+        .await
+        .unwrap();
+    client
+        .send(&ClientMessage::Train(train(1)), &[])
+        .await
+        .unwrap();
+    while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
 }
 
 /// Holds that the daemon still takes new sessions.

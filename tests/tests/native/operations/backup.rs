@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use shared::adapter::peft::TENSORS_FILE;
-use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::RawClient;
 use tests::http::{self, Response};
 
-use crate::samples::{train, upload};
 use tests::daemon::{Daemon, program};
+
+use crate::samples;
 
 fn run(arguments: &[&str], data: &Path) -> Output {
     Command::new(program().unwrap())
@@ -46,16 +46,7 @@ async fn trained(daemon: &Daemon, token: &str) -> RawClient {
     let hello = tests::test_server::hello(&catalogue).unwrap();
     let mut client = RawClient::connect_as(daemon.addr, token).await.unwrap();
     client.hello(hello).await.unwrap();
-    let (batch, payload) = upload(0, 8, 3);
-    client
-        .send(&ClientMessage::Upload(batch), &payload)
-        .await
-        .unwrap();
-    client
-        .send(&ClientMessage::Train(train(1)), &[])
-        .await
-        .unwrap();
-    while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
+    samples::trained(&mut client).await;
     client
 }
 

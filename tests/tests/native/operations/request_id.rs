@@ -4,11 +4,10 @@ use client_wasm::error::ClientError;
 use client_wasm::transport::Transport;
 use client_wasm::transport::native::NativeTransport;
 use serde_json::Value;
-use shared::protocol::message::{ClientMessage, ServerMessage};
 use tests::http::get;
 use tests::{Options, RawClient};
 
-use crate::samples::{server, server_with, train, upload};
+use crate::samples::{server, server_with, trained};
 
 /// The request id of a line of the log.
 fn id(line: &str) -> Option<String> {
@@ -74,16 +73,7 @@ async fn a_run_at_the_trainer_writes_its_sessions_id() {
     let server = server_with(options).await;
     let hello = server.hello().await.unwrap();
     let (mut client, _) = RawClient::welcomed(server.addr, hello).await.unwrap();
-    let (batch, payload) = upload(0, 8, 3);
-    client
-        .send(&ClientMessage::Upload(batch), &payload)
-        .await
-        .unwrap();
-    client
-        .send(&ClientMessage::Train(train(1)), &[])
-        .await
-        .unwrap();
-    while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
+    trained(&mut client).await;
     let log = tests::log::captured();
     let directory = export.path().to_str().unwrap();
     let exported = log

@@ -11,8 +11,9 @@ use shared::protocol::resume::{Received, Resume};
 use tests::RawClient;
 use tests::http::get;
 
-use crate::samples::{train, upload};
 use tests::daemon::Daemon;
+
+use crate::samples::trained;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -73,16 +74,7 @@ async fn run(daemon: &Daemon) {
     let hello = tests::test_server::hello(&catalogue).unwrap();
     let mut client = RawClient::connect_traced(daemon.addr, TRACE).await.unwrap();
     client.hello(hello).await.unwrap();
-    let (batch, payload) = upload(0, 8, 3);
-    client
-        .send(&ClientMessage::Upload(batch), &payload)
-        .await
-        .unwrap();
-    client
-        .send(&ClientMessage::Train(train(1)), &[])
-        .await
-        .unwrap();
-    while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
+    trained(&mut client).await;
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
 }
@@ -102,13 +94,7 @@ async fn a_collector_receives_one_trace_from_the_upgrade_to_a_step() {
         .await
         .unwrap();
     get(daemon.addr, "/healthz", &[]).await.unwrap();
-    daemon.signal("TERM").unwrap();
-    assert_eq!(
-        daemon.ended().await.unwrap().code(),
-        Some(0),
-        "{}",
-        daemon.log()
-    );
+    daemon.stop().await.unwrap();
 
     let spans = collector.spans();
     let found = |name: &str| {
@@ -179,13 +165,7 @@ async fn a_session_that_goes_on_stays_in_the_trace_that_it_began_in() {
     client.sequence = 2;
     client.send(&ClientMessage::Goodbye, &[]).await.unwrap();
     assert_eq!(client.closed().await.unwrap(), Some(1000));
-    daemon.signal("TERM").unwrap();
-    assert_eq!(
-        daemon.ended().await.unwrap().code(),
-        Some(0),
-        "{}",
-        daemon.log()
-    );
+    daemon.stop().await.unwrap();
 
     let spans = collector.spans();
     let named = |name: &str| spans.iter().filter(|span| span["name"] == name).count();
@@ -215,12 +195,6 @@ async fn a_collector_that_is_not_there_holds_nobody_up() {
         .await
         .unwrap();
     run(&daemon).await;
-    daemon.signal("TERM").unwrap();
-    assert_eq!(
-        daemon.ended().await.unwrap().code(),
-        Some(0),
-        "{}",
-        daemon.log()
-    );
+    daemon.stop().await.unwrap();
     assert!(daemon.log().contains("the collector does not take traces"));
 }
