@@ -31,6 +31,7 @@ fn rows() -> Vec<Row> {
     let row = |setting| Row::new(DataSet::HappyDb, setting, &measures);
     [
         (0, "none", "", ""),
+        (5, "pool", "0.98", ""),
         (0, "token", "0.50", ""),
         (0, "suppress", "0.70", ""),
         (0, "token", "0.75", ""),
