@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | settings that cannot be built invalid |
+//! | `dropout` | what an adapter does not read in a step |
 //! | `name` | what a trained matrix is called |
 //! | `lora` | the matrices and their place in the forward pass |
 //! | `loss` | cross-entropy, and the sum of squares of some gradients |
@@ -13,6 +14,7 @@
 //! an adapter in the bottom and for a task head whose labels stay with it.
 
 mod config;
+mod dropout;
 mod lora;
 mod loss;
 mod name;
@@ -20,6 +22,7 @@ mod optimizer;
 pub mod peft;
 
 pub use config::{AdapterError, LoraConfig, Target};
+pub(crate) use dropout::Dropout;
 pub use lora::{Adapter, Lora};
 pub use loss::{cross_entropy, gradient_square};
 pub use name::ParameterName;
