@@ -22,7 +22,6 @@ mod optimizer;
 pub mod peft;
 
 pub use config::{AdapterError, LoraConfig, Target};
-pub(crate) use dropout::Dropout;
 pub use lora::{Adapter, Lora};
 pub use loss::{cross_entropy, gradient_square};
 pub use name::ParameterName;
