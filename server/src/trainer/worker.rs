@@ -398,3 +398,6 @@ fn report(events: &mpsc::Sender<TrainerEvent>, event: TrainerEvent) {
         let _ = events.try_send(event);
     }
 }
+
+#[cfg(test)]
+mod tests;
