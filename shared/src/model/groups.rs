@@ -242,7 +242,7 @@ mod tests {
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 
-    /// Leaves of an adapter of one projection, in training.
+    /// An adapter of one projection, in training.
     fn adapter(rank: usize, dropout: f32) -> Adapter {
         let (layer, target) = (0, Target::Query);
         let config = LoraConfig::new(rank, 2.0, dropout, [target]).unwrap();
@@ -251,7 +251,7 @@ mod tests {
             (ParameterName::LoraB { layer, target }, tensor([rank, 2])),
         ];
         let adapter = Adapter::from_parameters(&config, parameters);
-        adapter.with_dropout_seed(9).leaves()
+        adapter.with_dropout_seed(9)
     }
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -281,25 +281,46 @@ mod tests {
         })
     }
 
-    fn assert_as_alone(x: Tensor<3>, places: [[usize; 3]; 2], adapters: [Adapter; 2]) {
-        let x = x.autodiff().require_grad();
-        let alone: Vec<Tensor<3>> = parts(&x, places)
-            .into_iter()
-            .zip(&adapters)
-            .map(|(x, adapter)| adapter.lora(0, Target::Query).unwrap().forward(x))
-            .collect();
+    /// Values and slopes of what a function makes of x and of adapters, in a graph of its own.
+    fn measured(
+        x: &Tensor<3>,
+        adapters: &[Adapter; 2],
+        function: impl Fn(&Tensor<3>, &[Adapter; 2]) -> [Tensor<3>; 2],
+    ) -> [Vec<Vec<f32>>; 2] {
+        let x = x.clone().autodiff().require_grad();
+        let leaves = adapters.each_ref().map(Adapter::leaves);
+        let y = function(&x, &leaves);
+        let slopes = slopes(&y, &x, &leaves);
+        [y.into_iter().map(values).collect(), slopes]
+    }
+
+    fn alone(x: &Tensor<3>, places: [[usize; 3]; 2], adapters: &[Adapter; 2]) -> [Tensor<3>; 2] {
+        let mut adapters = adapters.iter();
+        parts(x, places).map(|x| {
+            let adapter = adapters.next().unwrap();
+            adapter.lora(0, Target::Query).unwrap().forward(x)
+        })
+    }
+
+    fn together(x: &Tensor<3>, adapters: &[Adapter; 2]) -> Tensor<3> {
         let groups = AdapterGroups::new(adapters.iter().cloned().zip(LENGTHS));
         let Beside::Groups(members) = Adapters::Groups(&groups).beside(0, Target::Query) else {
             panic!("nothing beside")
         };
-        let together = members.forward(x.clone());
-        let together = parts(&together, places);
-        for (together, alone) in together.iter().zip(&alone) {
-            assert_eq!(values(together.clone()), values(alone.clone()));
-        }
-        let expected = slopes(&alone, &x, &adapters);
-        assert_eq!(slopes(&together, &x, &adapters), expected);
-        assert!(expected.iter().flatten().any(|slope| *slope != 0.0));
+        members.forward(x.clone())
+    }
+
+    fn assert_as_alone(x: &Tensor<3>, places: [[usize; 3]; 2], adapters: &[Adapter; 2]) {
+        let alone = measured(x, adapters, |x, adapters| alone(x, places, adapters));
+        let together = measured(x, adapters, |x, adapters| {
+            parts(&together(x, adapters), places)
+        });
+        assert_eq!(together, alone);
+        assert!(
+            alone[1]
+                .iter()
+                .all(|slopes| slopes.iter().any(|slope| *slope != 0.0))
+        );
     }
 
     /// Small whole numbers, so that no sum is rounded and all layouts must give the same bits; a
@@ -307,12 +328,12 @@ mod tests {
     #[test]
     fn each_group_is_as_alone_in_values_and_gradients() {
         for dropout in [0.0, 0.5] {
-            let adapters = || [adapter(1, dropout), adapter(2, dropout)];
+            let adapters = [adapter(1, dropout), adapter(2, dropout)];
             // One behind the other: 3 rows and 3. Firsts: 2 and 1.
-            assert_as_alone(tensor([1, 6, D_IN]), [[0, 3, 0], [3, 3, 0]], adapters());
-            assert_as_alone(tensor([1, 3, D_IN]), [[0, 2, 0], [2, 1, 0]], adapters());
+            assert_as_alone(&tensor([1, 6, D_IN]), [[0, 3, 0], [3, 3, 0]], &adapters);
+            assert_as_alone(&tensor([1, 3, D_IN]), [[0, 2, 0], [2, 1, 0]], &adapters);
             // Padded: 2 examples of 2 rows and 1 of 3.
-            assert_as_alone(tensor([3, 3, D_IN]), [[0, 2, 2], [2, 1, 3]], adapters());
+            assert_as_alone(&tensor([3, 3, D_IN]), [[0, 2, 2], [2, 1, 3]], &adapters);
         }
     }
 
@@ -346,14 +367,11 @@ mod tests {
         numbers[4] = f32::NAN; // a row of the first group
         let x = TensorData::new(numbers, [1, 6, D_IN]);
         let x = Tensor::<3>::from_data(x, &Device::flex());
-        let x = x.autodiff().require_grad();
         let adapters = [adapter(1, 0.0), adapter(2, 0.0)];
-        let groups = AdapterGroups::new(adapters.iter().cloned().zip(LENGTHS));
-        let Beside::Groups(members) = Adapters::Groups(&groups).beside(0, Target::Query) else {
-            panic!("nothing beside")
-        };
-        let together = [members.forward(x.clone())];
-        let slopes = slopes(&together, &x, &adapters);
+        let places = [[0, 3, 0], [3, 3, 0]];
+        let [_, slopes] = measured(&x, &adapters, |x, adapters| {
+            parts(&together(x, adapters), places)
+        });
         let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
         assert!(!is_finite(&slopes[1]) && !is_finite(&slopes[2]));
         assert!(is_finite(&slopes[3]) && is_finite(&slopes[4]));
