@@ -119,7 +119,8 @@ pub static BATCH_TOKENS: Histogram = Histogram::new(
     "cutlayer_batch_tokens",
     Unit::Count,
     TOKENS,
-    "Rows of activations that go through the top at once, in training, validation or prediction, padding not counted; steps that are taken together count as one.",
+    "Rows of activations that go through the top at once, in training, validation or prediction, \
+     padding not counted; steps that are taken together count as one.",
 );
 /// Time of a forward pass.
 pub static FORWARD: Histogram = Histogram::new(

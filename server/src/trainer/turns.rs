@@ -11,8 +11,8 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The runs that can take a turn, each with the rows that it has had, in the order in which they
-    /// should; of two that have had the same, the older is first.
+    /// The runs that can take a turn, each with the rows that it has had, in the order in which
+    /// they should; of two that have had the same, the older is first.
     pub(super) fn order(&mut self, ready: impl Iterator<Item = (JobId, u64)>) -> Vec<JobId> {
         let mut ready: Vec<_> = ready.map(|(id, had)| (had, id)).collect();
         ready.sort_unstable();

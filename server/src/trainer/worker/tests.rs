@@ -177,11 +177,12 @@ fn spec(kind: Kind, examples: ActivationStore) -> JobSpec {
     }
 }
 
-fn largest_difference(left: &[f32], right: &[f32]) -> f32 {
+fn assert_close(left: &[f32], right: &[f32], id: u8) {
     assert_eq!(left.len(), right.len());
-    let differences = left.iter().zip(right).map(|(a, b)| (a - b).abs());
-    // Not `f32::max`, which would pass over a NaN.
-    differences.fold(0.0, |most, one| if one <= most { most } else { one })
+    for (a, b) in left.iter().zip(right) {
+        // Not `> 1e-5`, which would pass over a NaN.
+        assert!((a - b).abs() <= 1e-5, "run {id}: {a} against {b}");
+    }
 }
 
 /// Breaks when what a run becomes depends on who else was running. One is cancelled in the middle.
@@ -203,9 +204,7 @@ fn runs_together_leave_the_adapters_of_the_runs_alone() {
         let mut alone = Bench::new();
         alone.start(id, kind);
         alone.turns(usize::MAX);
-        let (alone, together) = (alone.adapter(id), together.adapter(id));
-        let difference = largest_difference(&together, &alone);
-        assert!(difference < 1e-5, "run {id}: {difference}");
+        assert_close(&together.adapter(id), &alone.adapter(id), id);
     }
 }
 
