@@ -1,7 +1,7 @@
 //! The thread that owns the device, the top model, the adapters and the optimizers.
 //!
 //! Sessions talk to it through [`TrainerHandle`]. It takes one optimizer step of one job at a time,
-//! in turn, and answers predictions between steps. It knows neither sockets nor the protocol's
+//! or small steps of several in one pass, fair by rows, and answers predictions between steps. It knows neither sockets nor the protocol's
 //! phases.
 //!
 //! | file | what |
@@ -14,7 +14,8 @@
 //! | [`run`] | one fine-tuning run, alone or step by step with its client |
 //! | [`step`] | the mathematics of a step; the optimizer is `shared::adapter`'s |
 //! | `self_test` | a step before the first client |
-//! | `worker` | the thread's loop |
+//! | `turns` | whose turn it is |
+//! | `worker` | the thread's loop; `worker/together` takes small steps of several runs at once |
 //!
 //! A run that needs something of its client is parked: it says so in an [`Ask`], and takes its next
 //! turn when the [`Answer`] has come. Others go on meanwhile.
@@ -27,6 +28,7 @@ mod keeper;
 pub mod run;
 mod self_test;
 pub mod step;
+mod turns;
 mod worker;
 
 use std::fmt;

@@ -126,12 +126,13 @@ pub static TRAINER_WAIT: Histogram = Histogram::new(
     SECONDS,
     "Time from a command, predictions among them, to the trainer's answer: waiting and work.",
 );
-/// Tokens of a batch.
+/// Tokens that go through the top at once.
 pub static BATCH_TOKENS: Histogram = Histogram::new(
     "cutlayer_batch_tokens",
     Unit::Count,
     TOKENS,
-    "Rows of activations in a batch of training, validation or prediction, padding not counted.",
+    "Rows of activations that go through the top at once, in training, validation or prediction, \
+     padding not counted; steps that are taken together count as one.",
 );
 /// Time of a forward pass.
 pub static FORWARD: Histogram = Histogram::new(

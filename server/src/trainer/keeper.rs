@@ -1,8 +1,14 @@
-//! When a run is written to disk, and that it goes on where that fails.
+//! When a run is written to disk, and that it goes on where that fails; and the copy of its adapter
+//! for others.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use shared::adapter::peft::{CONFIG_FILE, PeftFiles, TENSORS_FILE};
 
 use super::run::Run;
+use super::{JobId, TrainerError};
 use crate::store::JobFiles;
 use crate::telemetry::metrics::{CHECKPOINT, CHECKPOINT_FAILURES};
 
@@ -54,4 +60,22 @@ impl Keeper {
         }
         self.tried = Instant::now();
     }
+}
+
+/// Exports an adapter to a directory of its own.
+pub(super) fn export(
+    directory: &Path,
+    JobId(job): JobId,
+    adapter: &PeftFiles,
+) -> Result<(), TrainerError> {
+    // The time, so that a daemon that starts to count anew overwrites nothing.
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let directory = directory.join(format!("job-{started}-{job}"));
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(CONFIG_FILE), &adapter.config)?;
+    fs::write(directory.join(TENSORS_FILE), &adapter.tensors)?;
+    tracing::info!(job, directory = %directory.display(), "adapter exported");
+    Ok(())
 }

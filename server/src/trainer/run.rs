@@ -7,6 +7,7 @@
 mod exchange;
 mod state;
 
+use std::mem;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -20,7 +21,7 @@ use shared::protocol::message::{
     DoneReason, LabelPlace, Split, StepReport, TrainDone, TrainSettings, ValidationReport,
 };
 
-use super::step::{DeviceBatch, gradients, scores};
+use super::step::{BatchGradients, DeviceBatch, TrainBatch, scores};
 use super::{Answer, JobSpec, TrainerError, TrainerEvent};
 use crate::store::LabelledBatch;
 use crate::telemetry::metrics::OPTIMIZER;
@@ -48,6 +49,10 @@ pub struct Run {
     ranking: Ranking,
     best: Option<Best>,
     exchange: Exchange,
+    /// Rows of an example to train on, on average.
+    rows_mean: f64,
+    /// Rows that went through the top since somebody asked.
+    rows_new: u64,
 }
 
 #[derive(Debug)]
@@ -97,6 +102,9 @@ impl Run {
         if steps_total == 0 {
             return Err(TrainerError::NothingToTrain);
         }
+        let headers = spec.examples.headers(&order)?;
+        let rows: f64 = headers.iter().map(|h| f64::from(h.seq_length)).sum();
+        let rows_mean = rows / order.len() as f64;
         let settings = &spec.settings;
         Ok(Self {
             optimizer: AdapterOptimizer::new(settings),
@@ -115,6 +123,8 @@ impl Run {
             validation,
             steps_per_epoch,
             steps_total,
+            rows_mean,
+            rows_new: 0,
         })
     }
 
@@ -151,7 +161,77 @@ impl Run {
         if !self.spec.is_alone() {
             return self.turn_together();
         }
-        let mut events = vec![TrainerEvent::Step(self.train_step()?)];
+        let started = Instant::now();
+        let batch = self.begin_step()?;
+        let d_model = self.spec.examples.d_model();
+        let (loss, gradients) = batch.gradients(&self.top, d_model, &self.device)?;
+        self.end_step(started, loss, gradients)
+    }
+
+    /// About how many rows the next step has, if it needs nothing but its gradients and so can be
+    /// taken with those of other runs: between [`Self::begin_step`] and [`Self::end_step`].
+    pub fn rows_expected(&self) -> Option<usize> {
+        let size = self.spec.settings.batch_size as usize;
+        let within = (self.step % self.steps_per_epoch) as usize;
+        let rest = self.order.len().saturating_sub(within.saturating_mul(size));
+        let rows = self.rows_mean * rest.min(size) as f64;
+        self.spec.is_alone().then_some(rows.ceil() as usize)
+    }
+
+    /// Rows that went through the top since this was asked last.
+    pub fn take_rows(&mut self) -> u64 {
+        mem::take(&mut self.rows_new)
+    }
+
+    /// The blocks that its adapter is beside.
+    pub fn top(&self) -> &TopModel {
+        &self.top
+    }
+
+    /// Blocks that its client runs.
+    pub fn cut(&self) -> usize {
+        self.spec.cut
+    }
+
+    /// What the next step wants the gradients of.
+    ///
+    /// # Errors
+    ///
+    /// When the activations cannot be read.
+    pub fn begin_step(&mut self) -> Result<TrainBatch, TrainerError> {
+        let indices = self.next_examples();
+        let LabelledBatch {
+            activations,
+            labels,
+        } = self.spec.examples.read(&indices)?;
+        let batch = TrainBatch {
+            adapter: self.adapter.with_dropout_seed(self.rng.next_u64()),
+            activations,
+            labels,
+            class_weights: self.spec.settings.class_weights.clone(),
+        };
+        self.rows_new += rows_of(&batch.activations.seq_lengths);
+        Ok(batch)
+    }
+
+    /// Takes the step that was begun, and the validation after it where one is due.
+    ///
+    /// # Errors
+    ///
+    /// When the activations cannot be read or the device fails.
+    pub fn end_step(
+        &mut self,
+        started: Instant,
+        loss: f32,
+        gradients: BatchGradients,
+    ) -> Result<Turn, TrainerError> {
+        let rate = self.schedule.learning_rate(self.step);
+        let stepped = OPTIMIZER.time(|| {
+            self.optimizer
+                .step(&self.adapter, gradients.adapter, 0.0, rate)
+        });
+        self.adapter = stepped;
+        let mut events = vec![TrainerEvent::Step(self.count_step(Some(loss), started))];
         if self.validation_is_due() {
             events.push(TrainerEvent::Validation(self.validate()?));
         }
@@ -216,26 +296,6 @@ impl Run {
         }
     }
 
-    fn train_step(&mut self) -> Result<StepReport, TrainerError> {
-        let started = Instant::now();
-        let indices = self.next_examples();
-        let LabelledBatch {
-            activations,
-            labels,
-        } = self.spec.examples.read(&indices)?;
-        let batch = DeviceBatch::new(&activations, self.spec.examples.d_model(), &self.device);
-        let adapter = self.adapter.with_dropout_seed(self.rng.next_u64());
-        let weights = &self.spec.settings.class_weights;
-        let (loss, gradients) = gradients(&self.top, &adapter, &batch, &labels, weights)?;
-        let rate = self.schedule.learning_rate(self.step);
-        let stepped = OPTIMIZER.time(|| {
-            self.optimizer
-                .step(&self.adapter, gradients.adapter, 0.0, rate)
-        });
-        self.adapter = stepped;
-        Ok(self.count_step(Some(loss), started))
-    }
-
     fn validation_is_due(&self) -> bool {
         let per_epoch = self
             .spec
@@ -258,6 +318,7 @@ impl Run {
                 activations,
                 labels,
             } = examples.read(indices)?;
+            self.rows_new += rows_of(&activations.seq_lengths);
             let batch = DeviceBatch::new(&activations, examples.d_model(), &self.device);
             measurement.add(&scores(&self.top, &self.adapter, &batch)?, &labels);
         }
@@ -292,6 +353,11 @@ pub struct Trained {
     pub labels: LabelPlace,
     /// Whether the adapter is all that was trained; otherwise the client has the rest.
     pub is_whole: bool,
+}
+
+/// Rows of examples of these lengths.
+fn rows_of(seq_lengths: &[u16]) -> u64 {
+    seq_lengths.iter().map(|length| u64::from(*length)).sum()
 }
 
 /// Optimizer steps of one epoch; the last batch may be smaller.

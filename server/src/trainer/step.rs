@@ -1,10 +1,12 @@
 //! The mathematics of one optimizer step and of one answer: pure functions of a top model, an
 //! adapter and a batch.
 
+use std::fmt;
+
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use shared::adapter::{Adapter, cross_entropy};
-use shared::model::{Sequences, TopModel};
+use shared::model::{AdapterGroups, Sequences, TopModel};
 
 use super::{ActivationBatch, TrainerError};
 use crate::telemetry::metrics::{BACKWARD, BATCH_TOKENS, FORWARD};
@@ -118,6 +120,107 @@ pub fn gradients(
     Ok((number(loss.without_autodiff())?, gradients))
 }
 
+/// What a run brings to a step that needs nothing else.
+pub struct TrainBatch {
+    /// In training: with the dropout of this step.
+    pub adapter: Adapter,
+    /// The examples.
+    pub activations: ActivationBatch,
+    /// Their labels.
+    pub labels: Vec<u32>,
+    /// One a class; empty for equal weights.
+    pub class_weights: Vec<f32>,
+}
+
+impl fmt::Debug for TrainBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrainBatch({} examples)", self.labels.len())
+    }
+}
+
+impl TrainBatch {
+    /// The loss of this batch alone, and its gradients.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails, or a matrix has no gradient.
+    pub fn gradients(
+        &self,
+        top: &TopModel,
+        d_model: usize,
+        device: &Device,
+    ) -> Result<(f32, BatchGradients), TrainerError> {
+        let batch = DeviceBatch::new(&self.activations, d_model, device);
+        gradients(
+            top,
+            &self.adapter,
+            &batch,
+            &self.labels,
+            &self.class_weights,
+        )
+    }
+}
+
+/// The loss of each of some batches, and its gradients, of one pass over all of them.
+///
+/// The sum of the losses goes backwards once: no two share a trained matrix, so that each adapter
+/// gets the gradients of its own loss.
+///
+/// # Guarantee
+///
+/// What a batch gets does not depend on the numbers of the others, finite or not; it is what
+/// [`TrainBatch::gradients`] gives, up to the rounding of sums.
+pub fn gradients_together(
+    top: &TopModel,
+    d_model: usize,
+    device: &Device,
+    batches: &[TrainBatch],
+) -> Vec<Result<(f32, BatchGradients), TrainerError>> {
+    let all = joined(batches);
+    let batch = DeviceBatch::new(&all, d_model, device);
+    let leaves: Vec<Adapter> = batches.iter().map(|own| own.adapter.leaves()).collect();
+    let mut seq_lengths = batch.sequences.seq_lengths();
+    let groups = AdapterGroups::new(batches.iter().zip(&leaves).map(|(own, leaves)| {
+        let (lengths, rest) = seq_lengths.split_at(own.activations.seq_lengths.len());
+        seq_lengths = rest;
+        (leaves.clone(), lengths)
+    }));
+    let losses: Vec<Tensor<1>> = FORWARD.time(|| {
+        let logits = top.forward_groups(batch.activations.clone(), &batch.sequences, &groups);
+        let of_own = |(logits, own): (Tensor<2>, &TrainBatch)| {
+            cross_entropy(logits, &own.labels, &own.class_weights)
+        };
+        logits.into_iter().zip(batches).map(of_own).collect()
+    });
+    let Some(sum) = losses.iter().cloned().reduce(|a, b| a + b) else {
+        return Vec::new();
+    };
+    let mut gradients = BACKWARD.time(|| sum.backward());
+    let own = leaves.iter().zip(losses);
+    own.map(|(leaves, loss)| {
+        let adapter = leaves.take_gradients(&mut gradients);
+        let gradients = BatchGradients {
+            adapter: adapter.ok_or(TrainerError::Device)?,
+            cut: None,
+        };
+        Ok((number(loss.without_autodiff())?, gradients))
+    })
+    .collect()
+}
+
+/// The examples of all batches, one batch behind the other.
+fn joined(batches: &[TrainBatch]) -> ActivationBatch {
+    let activations = || batches.iter().map(|own| &own.activations);
+    ActivationBatch {
+        values: activations()
+            .flat_map(|own| own.values.iter().copied())
+            .collect(),
+        seq_lengths: activations()
+            .flat_map(|own| own.seq_lengths.iter().copied())
+            .collect(),
+    }
+}
+
 /// A batch that went through the top; its backward pass waits for the gradient of what came out.
 #[derive(Debug)]
 pub struct OpenPass {
@@ -200,20 +303,4 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainerError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cut_gradient_has_the_rows_that_came_and_no_padding() {
-        let batch = ActivationBatch {
-            values: vec![1., 2., 3., 4., 5., 6.],
-            seq_lengths: vec![1, 2],
-        };
-        let leaf = DeviceBatch::new(&batch, 2, &Device::flex()).leaf();
-        let squares = leaf.activations.clone() * leaf.activations.clone();
-        let mut gradients = squares.sum().backward(); // d(x^2) = 2 x
-        let rows = leaf.cut_gradient(&mut gradients).unwrap().unwrap();
-        assert_eq!(rows, [2., 4., 6., 8., 10., 12.]);
-    }
-}
+mod tests;

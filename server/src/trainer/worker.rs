@@ -1,24 +1,26 @@
 //! The loop of the trainer's thread.
 
+mod together;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use shared::adapter::peft::{self, CONFIG_FILE, PeftFiles, TENSORS_FILE};
+use shared::adapter::peft::{self, PeftFiles};
 use shared::model::{CutLayer, ModelConfig, TopModel};
 use shared::protocol::message::{DoneReason, LabelPlace, TrainDone};
 use tokio::sync::mpsc;
 
 use super::adapters::{self, AdapterCache};
 use super::handle::Command;
-use super::keeper::Keeper;
-use super::run::{Run, Trained};
+use super::keeper::{Keeper, export};
+use super::run::{Run, Trained, Turn};
 use super::step::{DeviceBatch, pooled, probabilities};
+use super::turns::Turns;
 use super::{
     ActivationBatch, Again, Answer, JobId, KeptAdapter, Predicted, RunOrder, TrainerError,
     TrainerEvent, TrainerSettings, self_test,
@@ -37,7 +39,7 @@ pub(super) struct Worker {
     settings: TrainerSettings,
     jobs: BTreeMap<JobId, Job>,
     kept: AdapterCache,
-    last_served: Option<JobId>,
+    turns: Turns,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,8 @@ struct Running {
     run: Run,
     events: mpsc::Sender<TrainerEvent>,
     held: bool,
+    /// Rows that it has had of the device, as [`Turns`] counts.
+    had: u64,
     /// None for a run that ends with its client.
     keeper: Option<Keeper>,
     /// Of the session that started it, and its own.
@@ -75,7 +79,7 @@ impl Worker {
             kept: AdapterCache::new(settings.adapter_bytes_max),
             settings,
             jobs: BTreeMap::new(),
-            last_served: None,
+            turns: Turns::default(),
         })
     }
 
@@ -98,42 +102,37 @@ impl Worker {
     /// Serves until the last handle is dropped.
     pub(super) fn run(mut self, inbox: &Receiver<Command>) {
         loop {
-            let next = self.next_job();
-            let command = if next.is_some() {
+            let order = self.order();
+            let command = if order.is_empty() {
+                match inbox.recv() {
+                    Ok(command) => Some(command),
+                    Err(_) => return,
+                }
+            } else {
                 match inbox.try_recv() {
                     Ok(command) => Some(command),
                     Err(TryRecvError::Empty) => None,
                     Err(TryRecvError::Disconnected) => return,
                 }
-            } else {
-                match inbox.recv() {
-                    Ok(command) => Some(command),
-                    Err(_) => return,
-                }
             };
-            match (command, next) {
-                (Some(command), _) => self.obey(command),
-                (None, Some(job)) => self.advance(job),
-                (None, None) => {}
+            match command {
+                Some(command) => self.obey(command),
+                None => self.advance(&order),
             }
             ADAPTERS.set((self.jobs.len() + self.kept.len()) as f64);
         }
     }
 
-    /// The next job after the one served last that can go on, so that all are served in turn. A run
-    /// that is held, or parked until its client answers, cannot.
-    fn next_job(&self) -> Option<JobId> {
-        let running = |(id, job): (&JobId, &Job)| match job {
-            Job::Running(running) => (!running.held && running.run.is_ready()).then_some(*id),
-            Job::Ended(_) => None,
-        };
-        let after = self
-            .last_served
-            .map_or(JobId(0), |JobId(id)| JobId(id.wrapping_add(1)));
-        self.jobs
-            .range(after..)
-            .find_map(running)
-            .or_else(|| self.jobs.iter().find_map(running))
+    /// The jobs that can go on, the next first. A run that is held, or parked until its client
+    /// answers, cannot.
+    fn order(&mut self) -> Vec<JobId> {
+        let ready = self.jobs.iter().filter_map(|(id, job)| match job {
+            Job::Running(running) if !running.held && running.run.is_ready() => {
+                Some((*id, running.had))
+            }
+            _ => None,
+        });
+        self.turns.order(ready)
     }
 
     fn obey(&mut self, command: Command) {
@@ -206,6 +205,7 @@ impl Worker {
             run,
             events,
             held,
+            had: self.turns.joins(0),
             keeper,
             span,
         };
@@ -221,6 +221,7 @@ impl Worker {
         match self.jobs.get_mut(&id) {
             Some(Job::Running(running)) => {
                 running.held = hold;
+                running.had = self.turns.joins(running.had);
                 report(&running.events, event);
                 Ok(())
             }
@@ -261,7 +262,11 @@ impl Worker {
 
     fn answer(&mut self, id: JobId, answer: Answer) -> Result<(), TrainerError> {
         match self.jobs.get_mut(&id) {
-            Some(Job::Running(running)) => running.run.answer(answer),
+            Some(Job::Running(running)) => {
+                running.run.answer(answer)?;
+                running.had = self.turns.joins(running.had);
+                Ok(())
+            }
             _ => Err(TrainerError::UnknownJob),
         }
     }
@@ -311,15 +316,34 @@ impl Worker {
         }
     }
 
-    /// Takes one turn of a run and reports it.
-    fn advance(&mut self, id: JobId) {
-        self.last_served = Some(id);
+    /// Takes one turn of the first of some runs and reports it; of others, too, where their steps can
+    /// be taken with it.
+    fn advance(&mut self, order: &[JobId]) {
+        match self.taken_together(order)[..] {
+            [] => {}
+            [id] => self.advance_alone(id),
+            ref ids => self.advance_together(ids),
+        }
+    }
+
+    fn advance_alone(&mut self, id: JobId) {
         let Some(mut running) = self.take_running(id) else {
             return;
         };
         let _entered = running.span.entered();
         running.span.turn_begins();
-        let turn = match running.run.turn() {
+        let turn = running.run.turn();
+        self.close_turn(id, running, turn);
+    }
+
+    /// Reports the turn of a run that was taken out of the jobs, and puts it back if it goes on.
+    fn close_turn(
+        &mut self,
+        id: JobId,
+        mut running: Box<Running>,
+        turn: Result<Turn, TrainerError>,
+    ) {
+        let turn = match turn {
             Ok(turn) => turn,
             Err(error) => {
                 tracing::error!(job = id.0, %error, "a run failed");
@@ -327,6 +351,7 @@ impl Worker {
                 return report(&running.events, TrainerEvent::Failed);
             }
         };
+        running.had = running.had.saturating_add(running.run.take_rows());
         running.span.turn_ended(&turn.events);
         for event in turn.events {
             report(&running.events, event);
@@ -355,7 +380,11 @@ impl Worker {
                 );
             }
             Some(directory) => {
-                if let Err(error) = self.export(directory, id, &trained) {
+                let adapter = peft::write(&trained.adapter, &self.config);
+                let exported = adapter
+                    .map_err(TrainerError::from)
+                    .and_then(|adapter| export(directory, id, &adapter));
+                if let Err(error) = exported {
                     tracing::error!(job = id.0, %error, "an adapter could not be exported");
                 }
             }
@@ -363,21 +392,6 @@ impl Worker {
         }
         self.jobs.insert(id, Job::Ended(Box::new(trained)));
         report(&events, TrainerEvent::Done(done));
-    }
-
-    /// Exports an adapter to a directory of its own.
-    fn export(&self, directory: &Path, id: JobId, trained: &Trained) -> Result<(), TrainerError> {
-        let files = peft::write(&trained.adapter, &self.config)?;
-        // The time, so that a daemon that starts to count anew overwrites nothing.
-        let started = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
-        let directory = directory.join(format!("job-{started}-{}", id.0));
-        fs::create_dir_all(&directory)?;
-        fs::write(directory.join(CONFIG_FILE), files.config)?;
-        fs::write(directory.join(TENSORS_FILE), files.tensors)?;
-        tracing::info!(job = id.0, directory = %directory.display(), "adapter exported");
-        Ok(())
     }
 }
 
@@ -408,3 +422,6 @@ fn report(events: &mpsc::Sender<TrainerEvent>, event: TrainerEvent) {
         let _ = events.try_send(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

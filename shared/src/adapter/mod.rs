@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `config` | settings that cannot be built invalid |
+//! | `dropout` | what an adapter does not read in a step |
 //! | `name` | what a trained matrix is called |
 //! | `lora` | the matrices and their place in the forward pass |
 //! | `loss` | cross-entropy, and the sum of squares of some gradients |
@@ -15,6 +16,7 @@
 
 pub mod archive;
 mod config;
+mod dropout;
 mod lora;
 mod loss;
 mod name;

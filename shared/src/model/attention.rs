@@ -4,10 +4,11 @@ use burn::tensor::{Device, Tensor};
 
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::groups::Adapters;
 use super::linear::Linear;
 use super::sequences::Sequences;
 use super::weights::Weights;
-use crate::adapter::{Adapter, Target};
+use crate::adapter::Target;
 
 /// `softmax(Q K^T / sqrt(d_head)) V`, all heads together, and the projection after it.
 ///
@@ -59,14 +60,14 @@ impl SelfAttention {
         queries: Tensor<3>,
         x: Tensor<3>,
         sequences: &Sequences,
-        adapter: Option<&Adapter>,
+        adapters: Adapters<'_>,
     ) -> Tensor<3> {
-        let lora = |target| adapter.and_then(|adapter| adapter.lora(self.layer, target));
-        let q = self.query.forward(queries, lora(Target::Query).as_ref());
-        let k = self.key.forward(x.clone(), lora(Target::Key).as_ref());
-        let v = self.value.forward(x, lora(Target::Value).as_ref());
+        let beside = |target| adapters.beside(self.layer, target);
+        let q = self.query.forward(queries, &beside(Target::Query));
+        let k = self.key.forward(x.clone(), &beside(Target::Key));
+        let v = self.value.forward(x, &beside(Target::Value));
         let context = sequences.attend([q, k, v], self.n_heads);
         self.output
-            .forward(context, lora(Target::AttentionOutput).as_ref())
+            .forward(context, &beside(Target::AttentionOutput))
     }
 }

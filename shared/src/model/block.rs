@@ -7,9 +7,9 @@ use super::config::ModelConfig;
 use super::embedding::LayerNorm;
 use super::error::ModelError;
 use super::feed_forward::FeedForward;
+use super::groups::Adapters;
 use super::sequences::Sequences;
 use super::weights::Weights;
-use crate::adapter::Adapter;
 
 /// `x <- LN(x + Attention(x)); x <- LN(x + FeedForward(x))`.
 #[derive(Debug, Clone)]
@@ -50,9 +50,9 @@ impl Block {
         &self,
         x: Tensor<3>,
         sequences: &Sequences,
-        adapter: Option<&Adapter>,
+        adapters: Adapters<'_>,
     ) -> Tensor<3> {
-        self.forward_at(x.clone(), x, sequences, adapter)
+        self.forward_at(x.clone(), x, sequences, adapters)
     }
 
     /// The block's output at the first position only, which is all that a task head reads.
@@ -68,10 +68,10 @@ impl Block {
         &self,
         x: Tensor<3>,
         sequences: &Sequences,
-        adapter: Option<&Adapter>,
+        adapters: Adapters<'_>,
     ) -> Tensor<3> {
         let first = sequences.first(x.clone());
-        self.forward_at(first, x, sequences, adapter)
+        self.forward_at(first, x, sequences, adapters)
     }
 
     fn forward_at(
@@ -79,13 +79,13 @@ impl Block {
         queries: Tensor<3>,
         x: Tensor<3>,
         sequences: &Sequences,
-        adapter: Option<&Adapter>,
+        adapters: Adapters<'_>,
     ) -> Tensor<3> {
         let attended = self
             .attention
-            .forward(queries.clone(), x, sequences, adapter);
+            .forward(queries.clone(), x, sequences, adapters);
         let x = self.attention_norm.forward(queries + attended);
-        let fed = self.feed_forward.forward(x.clone(), adapter);
+        let fed = self.feed_forward.forward(x.clone(), adapters);
         self.feed_forward_norm.forward(x + fed)
     }
 }

@@ -9,6 +9,7 @@ use super::config::ModelConfig;
 use super::cut::{CutActivations, CutLayer};
 use super::embedding::Embeddings;
 use super::error::ModelError;
+use super::groups::Adapters;
 use super::sequences::Sequences;
 use super::weights::Weights;
 use crate::adapter::Adapter;
@@ -143,8 +144,9 @@ impl BottomModel {
         let ids = batch.tensor(&batch.ids, &self.device);
         let type_ids = batch.tensor(&batch.type_ids, &self.device);
         let mut output = sequences.of_padded(self.embeddings.forward(ids, type_ids));
+        let adapters = adapter.map_or(Adapters::Nothing, Adapters::One);
         for block in &self.blocks {
-            output = block.forward(output, &sequences, adapter);
+            output = block.forward(output, &sequences, adapters);
         }
         BottomPass {
             output,
@@ -165,7 +167,7 @@ impl BottomModel {
         let type_ids = Tensor::<2, Int>::zeros([batch, seq], &self.device);
         let mut x = sequences.of_padded(self.embeddings.forward_words(words, type_ids));
         for block in &self.blocks {
-            x = block.forward(x, &sequences, None);
+            x = block.forward(x, &sequences, Adapters::Nothing);
         }
         x.reshape([batch, seq, self.config.d_model])
     }

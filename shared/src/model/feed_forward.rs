@@ -5,9 +5,10 @@ use burn::tensor::{Device, Tensor};
 use super::activation::FeedForwardActivation;
 use super::config::ModelConfig;
 use super::error::ModelError;
+use super::groups::Adapters;
 use super::linear::Linear;
 use super::weights::Weights;
-use crate::adapter::{Adapter, Target};
+use crate::adapter::Target;
 
 /// `activation(x W_up + b_up) W_down + b_down`.
 #[derive(Debug, Clone)]
@@ -50,11 +51,10 @@ impl FeedForward {
     /// # Shapes
     ///
     /// - x, output: `[batch, seq, d_model]`
-    pub(super) fn forward(&self, x: Tensor<3>, adapter: Option<&Adapter>) -> Tensor<3> {
-        let lora = |target| adapter.and_then(|adapter| adapter.lora(self.layer, target));
-        let inner = self.up.forward(x, lora(Target::FeedForwardUp).as_ref()); // [batch, seq, d_ff]
+    pub(super) fn forward(&self, x: Tensor<3>, adapters: Adapters<'_>) -> Tensor<3> {
+        let beside = |target| adapters.beside(self.layer, target);
+        let inner = self.up.forward(x, &beside(Target::FeedForwardUp)); // [batch, seq, d_ff]
         let inner = self.activation.forward(inner);
-        self.down
-            .forward(inner, lora(Target::FeedForwardDown).as_ref())
+        self.down.forward(inner, &beside(Target::FeedForwardDown))
     }
 }

@@ -1,11 +1,11 @@
-//! An affine map, with an optional low-rank adapter beside it.
+//! An affine map, with optional low-rank adapters beside it.
 
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::error::ModelError;
+use super::groups::Beside;
 use super::weights::Weights;
-use crate::adapter::Lora;
 
 /// `y = x W + b`, frozen.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Linear {
         })
     }
 
-    /// Applies the map, and adds the adapter's part where there is one.
+    /// Applies the map, and adds what the adapter or the adapters beside it say.
     ///
     /// `y = x W + b + (alpha / rank) (x A) B`; the sum `W + (alpha / rank) A B` is never
     /// materialised. Source: LoRA, arXiv 2106.09685, equation 3.
@@ -46,10 +46,11 @@ impl Linear {
     ///
     /// - x: `[batch, seq, d_in]`
     /// - output: `[batch, seq, d_out]`
-    pub fn forward(&self, x: Tensor<3>, lora: Option<&Lora<'_>>) -> Tensor<3> {
-        match lora {
-            None => self.affine(x),
-            Some(lora) => self.affine(x.clone()) + lora.forward(x),
+    pub(super) fn forward(&self, x: Tensor<3>, beside: &Beside<'_>) -> Tensor<3> {
+        match beside {
+            Beside::Nothing => self.affine(x),
+            Beside::One(lora) => self.affine(x.clone()) + lora.forward(x),
+            Beside::Groups(groups) => self.affine(x.clone()) + groups.forward(x),
         }
     }
 

@@ -14,6 +14,7 @@ mod cut;
 mod embedding;
 mod error;
 mod feed_forward;
+mod groups;
 mod head;
 mod kernel;
 mod linear;
@@ -25,6 +26,7 @@ pub use bottom::{BottomModel, BottomPass, DeviceFailed, TokenBatch};
 pub use config::{Family, ModelConfig};
 pub use cut::{CutActivations, CutLayer};
 pub use error::ModelError;
+pub use groups::AdapterGroups;
 pub use head::{ClassificationHead, HeadLayer, trained_head};
 #[cfg(all(feature = "client", not(target_arch = "wasm32")))]
 pub(crate) use kernel::exp;

@@ -20,4 +20,5 @@ mod server_session;
 mod server_training;
 mod tenants;
 mod tidy;
+mod together;
 mod wire;

@@ -23,8 +23,7 @@ use shared::protocol::message::{
 };
 use shared::protocol::tensor::{ActivationDtype, TensorDescriptor};
 
-use super::Run;
-use super::Turn;
+use super::{Run, Turn, rows_of};
 use crate::telemetry::metrics::OPTIMIZER;
 use crate::trainer::step::{
     BatchGradients, DeviceBatch, OpenPass, gradients, number, pooled, scores,
@@ -222,6 +221,7 @@ impl Run {
         activations: &ActivationBatch,
         dtype: Option<ActivationDtype>,
     ) -> Result<Turn, TrainerError> {
+        self.rows_new += rows_of(&activations.seq_lengths);
         let batch = DeviceBatch::new(activations, self.spec.examples.d_model(), &self.device);
         match (self.spec.labels, asked.split) {
             (LabelPlace::Server, Split::Train) => {

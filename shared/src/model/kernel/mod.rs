@@ -9,12 +9,14 @@
 //! |---|---|
 //! | [`attention`] | attention over examples without padding |
 //! | [`gelu`] | `x Phi(x)` |
+//! | [`grouped_lora`] | adapters of several runs, each on its own rows |
 //! | [`layer_norm`] | normalisation over the last axis |
 //! | [`arithmetic`] | exponential and error function |
 
 mod arithmetic;
 mod attention;
 mod gelu;
+mod grouped_lora;
 mod layer_norm;
 
 use std::fmt::Debug;
@@ -32,9 +34,10 @@ use burn::tensor::{DType, Device, Tensor};
 pub(crate) use arithmetic::exp;
 pub(super) use attention::PackedAttention;
 pub(super) use gelu::Gelu;
+pub(super) use grouped_lora::{GroupedLora, Part, line};
 pub(super) use layer_norm::LayerNormKernel;
 
-/// A function of some tensors to one of the shape of the first.
+/// A function of some tensors to one.
 pub(super) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
     /// What the backward pass needs.
     type Kept: Clone + Debug + Send + 'static;
