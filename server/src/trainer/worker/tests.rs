@@ -75,6 +75,7 @@ impl Bench {
             export_dir: None,
             seed: None,
             checkpoint_every: Duration::from_secs(3_600),
+            adapter_bytes_max: 0,
         };
         let root = tempfile::tempdir().unwrap();
         Self {
