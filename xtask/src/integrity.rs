@@ -1,7 +1,7 @@
 //! Writes into the built `index.html` which scripts and styles it vouches for: Subresource Integrity.
 //!
 //! The daemon sends `Integrity-Policy: blocked-destinations=(script)` with a document, so a script without a
-//! sha256 does not run in it. A module that another one imports gets its sha256 from a `modulepreload` before the
+//! sha256 does not run in it (in Chromium: `server/src/routes/headers.rs`). A module that another one imports gets its sha256 from a `modulepreload` before the
 //! first script. What a worker imports cannot be named so in any browser.
 //!
 //! Source: <https://w3c.github.io/webappsec-subresource-integrity/>, and HTML's `modulepreload`.

@@ -187,8 +187,8 @@ async fn every_response_carries_the_security_headers() {
 /// Breaks when one directive of the policy is lost, or one is there that nobody has reasons for.
 #[tokio::test]
 async fn the_policy_of_content_allows_what_the_page_needs_and_no_more() {
-    let page = page_of(&[("index.html", "<!doctype html>")]);
-    let server = server_with(page.1).await;
+    let (_page, options) = page_of(&[("index.html", "<!doctype html>")]);
+    let server = server_with(options).await;
     let response = get(server.addr, "/", &[]).await.unwrap();
     let policy = response.header("content-security-policy").unwrap();
     let directives: Vec<_> = policy.split("; ").collect();
@@ -209,21 +209,26 @@ async fn the_policy_of_content_allows_what_the_page_needs_and_no_more() {
     assert_eq!(directives, expected);
 }
 
-/// Breaks when a document may run scripts of which it says no sha256, or when a worker, whose
-/// modules cannot have one, is stopped by it.
+/// Breaks when a document may run scripts of which it says no sha256, when a worker, whose modules
+/// cannot have one, is stopped by it, or a browser in which an import asks anew.
 #[tokio::test]
 async fn a_document_runs_only_scripts_that_it_vouches_for() {
-    let page = page_of(&[("index.html", "<!doctype html>"), ("src/worker.js", "1")]);
-    let server = server_with(page.1).await;
-    for (path, expected) in [
-        ("/", Some("blocked-destinations=(script)")),
-        ("/index.html", Some("blocked-destinations=(script)")),
-        ("/src/worker.js", None),
-        ("/v1/catalogue", None),
+    let (_page, options) = page_of(&[("index.html", "<!doctype html>"), ("src/worker.js", "1")]);
+    let server = server_with(options).await;
+    let chromium = [("Sec-CH-UA", "\"Chromium\";v=\"156\"")];
+    let policy = Some("blocked-destinations=(script)");
+    for (path, browser, expected) in [
+        ("/", &chromium[..], (policy, None)),
+        ("/index.html", &chromium, (policy, None)),
+        ("/index.html", &[], (None, policy)),
+        ("/src/worker.js", &chromium, (None, None)),
+        ("/v1/catalogue", &chromium, (None, None)),
     ] {
-        let response = get(server.addr, path, &[]).await.unwrap();
+        let response = get(server.addr, path, browser).await.unwrap();
         assert_eq!(response.status, 200, "{path}");
-        assert_eq!(response.header("integrity-policy"), expected, "{path}");
+        let enforced = response.header("integrity-policy");
+        let watched = response.header("integrity-policy-report-only");
+        assert_eq!((enforced, watched), expected, "{path}");
     }
 }
 
@@ -236,8 +241,8 @@ async fn no_file_of_the_page_is_kept_without_asking() {
         "src/main.js",
         "client_wasm_bg.wasm",
     ];
-    let page = page_of(&names.map(|name| (name, "x")));
-    let server = server_with(page.1).await;
+    let (_page, options) = page_of(&names.map(|name| (name, "x")));
+    let server = server_with(options).await;
     for name in names {
         let response = get(server.addr, &format!("/{name}"), &[]).await.unwrap();
         assert_eq!(response.header("cache-control"), Some("no-cache"), "{name}");
