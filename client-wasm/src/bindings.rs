@@ -18,13 +18,13 @@ use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use crate::client::Client as Core;
 use crate::client::reading::Stop;
 use crate::error::ClientError;
-use crate::events::Event;
 use crate::file::ChosenColumns;
 use crate::job::{Command, Traffic};
 use crate::options::{ConnectOptions, PrivacyOptions, ReadingOptions, TrainOptions};
 use crate::release::ReleaseKey;
 use crate::server::{AccessToken, Server};
 use crate::transport::browser::BrowserTransport;
+use crate::transport::observed::{Observed, Watch};
 
 /// What a client is connected with.
 #[derive(serde::Deserialize)]
@@ -40,7 +40,7 @@ struct Connecting {
 pub struct Client {
     server: Server,
     on_event: Function,
-    core: Mutex<Core<BrowserTransport>>,
+    core: Mutex<Core<Observed<BrowserTransport>>>,
     traffic: Rc<Cell<Traffic>>,
     commands: RefCell<UnboundedSender<Command>>,
     stop: RefCell<Stop>,
@@ -154,7 +154,8 @@ impl Client {
         let mut core = self.core.lock().await;
         let (sender, mut commands): (_, UnboundedReceiver<Command>) = unbounded();
         self.commands.replace(sender);
-        let connect = || BrowserTransport::connect(&self.server);
+        let open = || BrowserTransport::connect(&self.server);
+        let connect = || Observed::connect(self.watch(), open);
         let on_event = |event| emit(&self.on_event, &event);
         match core.train(connect, &options, &mut commands, on_event).await {
             Ok(_) | Err(ClientError::Stopped) => Ok(()),
@@ -194,6 +195,12 @@ impl Client {
 }
 
 impl Client {
+    /// Tells the page of each frame and connection, from the bytes that the socket is given.
+    fn watch(&self) -> Watch {
+        let on_event = self.on_event.clone();
+        Rc::new(move |sent| emit(&on_event, sent))
+    }
+
     fn command(&self, command: Command) {
         // Without a run there is nobody to hear it.
         let _ = self.commands.borrow().unbounded_send(command);
@@ -204,7 +211,7 @@ fn answer<V: Serialize>(result: Result<V, ClientError>) -> Result<JsValue, JsVal
     to_js(&result.map_err(to_error)?)
 }
 
-fn emit(on_event: &Function, event: &Event) {
+fn emit(on_event: &Function, event: &impl Serialize) {
     if let Ok(event) = to_js(event) {
         // A page that throws in its own handler is not the client's business.
         let _ = on_event.call1(&JsValue::NULL, &event);

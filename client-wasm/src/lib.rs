@@ -13,6 +13,7 @@
 //! | [`label_defence`] | noise on the gradients that tell of labels |
 //! | [`preview`] | what the server would see |
 //! | [`transport`] | bytes: WebSocket in the browser, WebSocket natively, memory in tests |
+//! | [`outgoing`] | what a frame that is sent says, read from its bytes, for whoever watches |
 //! | [`device`] | WebGPU or the CPU |
 //! | [`mod@file`] | a file of labelled texts, and what is wrong with it |
 //! | [`artifacts`] | the bottom, its tokenizer and configuration: fetched and verified |
@@ -38,6 +39,7 @@ pub mod label_defence;
 mod ledger;
 mod link;
 pub mod options;
+pub mod outgoing;
 mod part;
 pub mod pipeline;
 pub mod preview;

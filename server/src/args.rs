@@ -33,7 +33,8 @@ pub enum DeviceChoice {
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cutlayer-server", version, about)]
 #[command(after_help = "cutlayer-server token --help: who may use the daemon\n\
-    cutlayer-server backup --help: a copy of the data directory")]
+    cutlayer-server backup --help: a copy of the data directory\n\
+    cutlayer-server verify --help: whether a page is the page of a release")]
 pub struct Args {
     /// Hugging Face directory: config.json, model.safetensors, tokenizer.json.
     #[arg(long, env = "CUTLAYER_MODEL", value_name = "DIR")]

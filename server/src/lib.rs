@@ -13,7 +13,7 @@
 //! | [`auth`], [`quota`] | who may do what, and how much of it |
 //! | [`adapters`] | adapters that are kept |
 //! | [`jobs`] | steering a job, and writing its log |
-//! | [`token_command`], [`backup`] | `cutlayer-server token`, `cutlayer-server backup` |
+//! | [`token_command`], [`backup`], [`verify`] | `cutlayer-server token`, `... backup`, `... verify` |
 //! | [`store`] | activations on disk |
 //! | [`trainer`] | the thread that owns device, top model, adapters and optimizers |
 //! | [`error`] | what is refused, and in which words |
@@ -48,6 +48,7 @@ pub mod store;
 pub mod telemetry;
 pub mod token_command;
 pub mod trainer;
+pub mod verify;
 
 use std::io;
 use std::sync::Arc;

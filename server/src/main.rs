@@ -2,6 +2,7 @@
 //! to stop.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,25 +28,40 @@ use tokio::net::TcpListener;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let args = match Invocation::read(std::env::args_os()) {
         Ok(Invocation::Serve(args)) => args,
-        Ok(Invocation::Token(args)) => return Ok(args.run(&mut io::stdout(), UnixMillis::now())?),
+        Ok(Invocation::Token(args)) => {
+            args.run(&mut io::stdout(), UnixMillis::now())?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Ok(Invocation::Backup(args)) => {
             let Copied { files, bytes } = args.run()?;
             writeln!(
                 io::stdout(),
                 "the state, and {files} files of {bytes} bytes"
             )?;
-            return Ok(());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Invocation::Verify(args)) => {
+            return Ok(match args.run(&mut io::stdout())? {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            });
         }
         Err(ConfigError::CommandLine(error)) => error.exit(),
         Err(error) => return Err(error.into()),
     };
     if args.check_config {
         io::stdout().write_all(check::check(&args)?.as_bytes())?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
+    run(*args).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until it is told to stop.
+async fn run(args: Args) -> anyhow::Result<()> {
     args.check()?;
     telemetry::init(args.log_format(), &args.log, io::stderr)?;
     let traces = args.serving.otlp_endpoint.as_ref().map(traces::install);

@@ -217,7 +217,7 @@ pub fn router(state: Arc<State>) -> Router {
     };
     router
         .layer(from_fn_with_state(state.clone(), access::host))
-        .layer(map_response(headers::secure))
+        .layer(from_fn(headers::secure))
         .layer(from_fn(log::access))
         .with_state(state)
 }

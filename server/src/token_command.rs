@@ -15,6 +15,7 @@ use crate::config::{self, ConfigError};
 use crate::state::{
     SqliteState, StateError, StateStore, TenantName, TokenKey, TokenRecord, UnixMillis, path_in,
 };
+use crate::verify::VerifyArgs;
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Invocation {
     Token(TokenArgs),
     /// Copy the data directory.
     Backup(BackupArgs),
+    /// Hold a page against its release.
+    Verify(VerifyArgs),
 }
 
 impl Invocation {
@@ -40,6 +43,7 @@ impl Invocation {
         match words.get(1).and_then(|word| word.to_str()) {
             Some("token") => Ok(Self::Token(TokenArgs::try_parse_from(&words[1..])?)),
             Some("backup") => Ok(Self::Backup(BackupArgs::try_parse_from(&words[1..])?)),
+            Some("verify") => Ok(Self::Verify(VerifyArgs::try_parse_from(&words[1..])?)),
             _ => Ok(Self::Serve(Box::new(config::read(words)?))),
         }
     }

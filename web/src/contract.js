@@ -19,6 +19,8 @@
  * | `predict(Sentence[])` | `Prediction[]` |
  * | `traffic()`, at once | `Traffic` |
  *
+ * Unasked, whenever the socket is given something: `{ type: "left", message, bytes, counts, tensor }`, see `left.js`.
+ *
  * Calls that are not answered at once wait for each other, in the order in which they were made.
  *
  * @typedef {"auto"|"cpu"|"gpu"} DeviceChoice

@@ -1,6 +1,7 @@
 /** What the page knows, and what it knows before anything has happened. Pure. */
 
 import { wantedFrom } from "./derived.js";
+import { NOTHING_LEFT } from "./left.js";
 
 /** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
 /** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
@@ -28,6 +29,7 @@ import { wantedFrom } from "./derived.js";
  * @property {import("./run.js").Run|null} run
  * @property {boolean} stopping
  * @property {{ pending: boolean, answers: Answer[] }} prediction
+ * @property {import("./left.js").Left} left what has left this page since it was opened
  * @property {Failure|null} failure
  */
 
@@ -80,6 +82,7 @@ export function initialState(settings) {
     run: null,
     stopping: false,
     prediction: { pending: false, answers: [] },
+    left: NOTHING_LEFT,
     failure: null,
   };
 }

@@ -4,6 +4,7 @@ import "./elements/chart.js";
 import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/file.js";
+import "./elements/left.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
@@ -15,6 +16,9 @@ import "./elements/steps.js";
 import "./elements/train.js";
 import { createController } from "./controller.js";
 import { missingFeatures } from "./support.js";
+import { observeRequests } from "./requests.js";
+import { findServer, withServer } from "./server.js";
+import { workerAddress } from "./trusted.js";
 import { percent } from "./format.js";
 import { announcement } from "./sentences.js";
 import { needsReconnect, parseHash, printHash } from "./settings.js";
@@ -26,6 +30,16 @@ import { reduce } from "./state.js";
 const ANNOUNCE_MILLIS_MIN = 10_000;
 /** The page is drawn at most this often. */
 const RENDER_MILLIS_MIN = 40;
+
+function serverNow() {
+  const meta = document.querySelector('meta[name="cutlayer-server"]')?.getAttribute("content");
+  return findServer({ meta: meta ?? null, hash: location.hash, origin: location.origin });
+}
+
+/** For the life of this page: another server is another page. */
+const server = serverNow();
+/** What is asked of others is told apart from what is asked of these. */
+const origins = { page: location.origin, server: server.origin };
 
 let state = initialState(parseHash(location.hash));
 let renderTimer = 0;
@@ -39,7 +53,7 @@ const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer
 
 /** @param {any} event */
 function dispatch(event) {
-  state = reduce(state, { ...event, at: performance.now() });
+  state = reduce(state, { ...event, at: performance.now(), origins });
   if (renderTimer === 0) renderTimer = window.setTimeout(render, RENDER_MILLIS_MIN);
 }
 
@@ -49,7 +63,8 @@ function render() {
   // Set last: whoever waits for a phase finds the page that belongs to it.
   document.documentElement.dataset.phase = state.phase;
   document.title = title();
-  history.replaceState(null, "", printHash(state.settings) || location.pathname + location.search);
+  const hash = withServer(printHash(state.settings), server);
+  history.replaceState(null, "", hash || location.pathname + location.search);
   announce();
 }
 
@@ -77,9 +92,16 @@ const controller = createController({
   dispatch,
   getState: () => state,
   startWorker: () =>
-    /** @type {any} */ (new Worker(new URL("./worker.js", import.meta.url), { type: "module" })),
-  origin: location.origin,
+    /** @type {any} */ (new Worker(workerAddress(), { type: "module" })),
+  origin: server.origin,
 });
+
+/** @param {string} [token] */
+function connect(token) {
+  const { problem } = server;
+  if (problem === null) controller.connect(token);
+  else dispatch({ type: "failed", place: "connect", name: "BadServer", sentence: problem });
+}
 
 /** @param {import("./settings.js").Settings} settings */
 function changeSettings(settings) {
@@ -87,7 +109,7 @@ function changeSettings(settings) {
   const { mechanism, protection } = state.settings;
   const protect = settings.mechanism !== mechanism || settings.protection !== protection;
   dispatch({ type: "settings_changed", settings });
-  if (reconnect) controller.connect();
+  if (reconnect) connect();
   else if (protect) controller.setPrivacy(wantedFrom(settings, state.mechanisms));
 }
 
@@ -98,7 +120,7 @@ function changePrivacy(wanted) {
 
 /** What the elements may ask for. @type {Record<string, (value: any) => void>} */
 const ACTIONS = {
-  connect: (token) => controller.connect(token),
+  connect,
   start_over: () => controller.startOver(),
   open_file: (file) => controller.openFile(file),
   choose_columns: (columns) => controller.chooseColumns(columns),
@@ -134,6 +156,7 @@ for (const type of ["dragover", "drop"])
   window.addEventListener(type, (event) => event.preventDefault());
 
 window.addEventListener("hashchange", () => {
+  if (serverNow().origin !== server.origin) location.reload();
   if (!state.released && !isBusy(state.phase)) changeSettings(parseHash(location.hash));
 });
 
@@ -141,7 +164,9 @@ window.addEventListener("beforeunload", (event) => {
   if (isBusy(state.phase)) event.preventDefault();
 });
 
+observeRequests(dispatch);
+
 const missing = missingFeatures();
 render();
 if (missing.length > 0) dispatch({ type: "unsupported", missing });
-else controller.connect();
+else connect();

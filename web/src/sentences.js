@@ -22,6 +22,7 @@ export function isFatal(name) {
 
 /** What to do, by the stable name of an error or the code of a refusal. @type {Record<string, string>} */
 const ADVICE = {
+  BadServer: "Correct the address, or open the page of whoever runs the server.",
   BadSettings: "Change the training options and try again.",
   Busy: "The server is full for now. Wait a few minutes, then connect again.",
   Crashed: "Connect again. If it happens again, choose the CPU under “Model and device”.",

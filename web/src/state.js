@@ -5,6 +5,7 @@
 
 import { fileKey, isBusy, mechanismOf, wantedFrom } from "./derived.js";
 import { initialState, NO_READING } from "./initial.js";
+import { addLeft } from "./left.js";
 import { foldRun, newRun } from "./run.js";
 import { adviceFor, isFatal } from "./sentences.js";
 
@@ -24,7 +25,13 @@ export function reduce(state, event) {
     case "connect_started":
       return connectStarted(state);
     case "start_over":
-      return { ...initialState(state.settings), releasedFiles: releasedFiles(state) };
+      return {
+        ...initialState(state.settings),
+        releasedFiles: releasedFiles(state),
+        left: state.left,
+      };
+    case "left":
+      return { ...state, left: addLeft(state.left, event, event.origins) };
     case "loading":
       return {
         ...state,
@@ -165,9 +172,9 @@ function runEvent(state, event) {
 /** @param {State} state @returns {State} */
 function connectStarted(state) {
   const fresh = initialState(state.settings);
-  const { columns, wanted, choice } = state;
+  const { columns, wanted, choice, left } = state;
   const file = state.file && { ...state.file, read: false };
-  return { ...fresh, file, columns, wanted, choice, releasedFiles: releasedFiles(state) };
+  return { ...fresh, file, columns, wanted, choice, left, releasedFiles: releasedFiles(state) };
 }
 
 /**

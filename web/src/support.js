@@ -1,5 +1,7 @@
 /** What the browser must have before anything is loaded. */
 
+import { nowhere } from "./trusted.js";
+
 /** The smallest module with a SIMD instruction; a browser without SIMD rejects it. */
 const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
@@ -26,7 +28,7 @@ function hasModuleWorkers() {
   };
   try {
     // The browser reads `type` before it looks at the address; the address is then refused.
-    new Worker("blob:", options).terminate();
+    new Worker(nowhere(), options).terminate();
   } catch {
     // Refused as expected.
   }

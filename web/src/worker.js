@@ -1,6 +1,7 @@
 /** The worker: owns the wasm module, the socket and the GPU, so that the page never blocks. */
 
 import { CallError, serveCalls } from "./messages.js";
+import { observeRequests } from "./requests.js";
 
 /** @type {any} */
 const scope = self;
@@ -9,6 +10,9 @@ let client = null;
 
 /** @param {any} event */
 const emit = (event) => scope.postMessage({ event });
+/** A message that was sent gets its time here: the page may be busy when it hears of it. @param {any} event */
+const tell = (event) =>
+  emit(event.type === "left" ? { ...event, time: performance.timeOrigin + performance.now() } : event);
 
 async function loadProgram() {
   emit({ type: "loading", stage: "program", bytes: 0, bytes_total: 0 });
@@ -51,7 +55,7 @@ const handlers = {
   /** @param {string} origin @param {import("./contract.js").ConnectOptions} options */
   async connect(origin, options) {
     const { Client } = await loadProgram();
-    client = await Client.connect(origin, options, emit);
+    client = await Client.connect(origin, options, tell);
     return client.catalogue();
   },
 };
@@ -60,4 +64,5 @@ for (const name of PASSED_ON) handlers[name] = (...args) => connected()[name](..
 // A panic inside an asynchronous task surfaces here and nowhere else.
 scope.addEventListener("unhandledrejection", () => emit({ type: "crashed" }));
 
+observeRequests(emit);
 serveCalls(scope, handlers);

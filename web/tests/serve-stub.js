@@ -15,7 +15,8 @@ const TYPES = {
 /** As the daemon's, see `server/src/routes/headers.rs`. */
 const POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; " +
-  "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+  "require-trusted-types-for 'script'; trusted-types cutlayer";
 
 function serve({ url }, response) {
   const { pathname } = new URL(url, "http://localhost");

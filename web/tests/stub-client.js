@@ -185,6 +185,13 @@ export class Client {
     this.#stopped = false;
     const steps = 20 * epochs;
     this.#emit({ type: "progress", stage: "upload", done: 1200, total: 1200, bytes_sent: 9e6 });
+    this.#left("Connection", 0, {});
+    this.#left("Hello", 180, { classes: 2, rank: 8, labels_travel: labels === "server" ? 1 : 0 });
+    for (let sent = 0; sent < 1200; sent += 16) {
+      const counts = { examples: 16, training: 13, validation: 3, class_numbers: 16 };
+      this.#left("Upload", 1.2e5, counts, 160);
+    }
+    this.#left("Train", 61, { epochs, batch_size: 32 });
     this.#emit({ type: "train_started", steps_total: steps });
     for (let step = 1; step <= steps && !this.#stopped; step += 1) {
       while (this.#paused && !this.#stopped) await pause(50);
@@ -207,6 +214,18 @@ export class Client {
       });
     }
     this.#emit({ type: "train_done", steps, best_step: steps, reason: "Finished" });
+  }
+
+  /** Tells of a message as the wasm client does. */
+  #left(message, bytes, counts, rows = 0) {
+    const first = [0.125, -0.5, 0.75, 1.5, -2, 0.25];
+    this.#emit({
+      type: "left",
+      message,
+      bytes,
+      counts: Object.entries(counts).map(([name, value]) => ({ name, value })),
+      tensor: rows > 0 ? { dtype: "f16", rows, columns: 384, bytes: rows * 768, first } : null,
+    });
   }
 
   pause() {

@@ -230,7 +230,12 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Returns the sha256 of bytes in hexadecimal.
 pub(crate) fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
+    hex(&sha256_bytes(content))
+}
+
+/// Returns the sha256 of bytes.
+pub(crate) fn sha256_bytes(content: &[u8]) -> [u8; 32] {
+    Sha256::digest(content).into()
 }
 
 fn sha256_of_file(path: &Path) -> io::Result<String> {

@@ -18,8 +18,11 @@ mod experiment;
 mod fuzz;
 mod hostile;
 mod ignored;
+mod integrity;
 mod page;
+mod release;
 mod report;
+mod reproduce;
 mod serve;
 mod shell;
 mod soak;
@@ -70,8 +73,10 @@ enum Command {
     Hostile,
     /// Runs the daemon for hours under mixed traffic and draws what it used.
     Soak(soak::Args),
-    /// Builds the browser client and the page, and prints their sizes.
+    /// Builds the browser client and the page, and prints their sizes and the sha256 of the release.
     Wasm,
+    /// Builds the page twice in two directories and compares: some half an hour, not in CI.
+    Reproduce(reproduce::Args),
     /// Brings the models and the demo reviews into the cache and checks their sha256.
     Fetch,
     /// Waits until the daemon listens, prints the address and opens a browser (used by `serve`).
@@ -112,6 +117,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             assets::fetch(&workspace, assets::SAMPLE)?;
             wasm::build(&workspace).map(|_| ExitCode::SUCCESS)
         }
+        Command::Reproduce(args) => reproduce::run(&workspace, &args),
         Command::Fetch => assets::fetch(&workspace, assets::ALL).map(|()| ExitCode::SUCCESS),
         Command::Announce(args) => serve::announce(&args),
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::shell;
 use crate::step::Step;
@@ -100,6 +101,8 @@ impl WasmToolchain {
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("CARGO_TARGET_DIR", &self.target)
+            .arg("--config")
+            .arg(without_paths(&workspace.root, &self.target, &cargo_home()))
             .args(["--profile", "wasm", "--target", WASM_TARGET]);
         command
     }
@@ -200,6 +203,34 @@ fn linker() -> Option<PathBuf> {
     shell::find("wasm-ld")
 }
 
+/// Flags beside those of `.cargo/config.toml`, with which no path of this machine gets into the program: two
+/// checkouts give the same bytes. Cargo joins the two lists.
+fn without_paths(root: &Path, target: &Path, cargo_home: &Path) -> String {
+    // The last prefix that fits is the one that is taken, and the target directory is often in the checkout.
+    let prefixes = [
+        (cargo_home, "cargo"),
+        (root, "cutlayer"),
+        (target, "target"),
+    ];
+    // An empty prefix would fit everything.
+    let known = prefixes
+        .iter()
+        .filter(|(path, _)| !path.as_os_str().is_empty());
+    let flags: Vec<String> = known
+        .map(|(path, name)| {
+            // A string of JSON is one of TOML.
+            Value::from(format!("--remap-path-prefix={}={name}", path.display())).to_string()
+        })
+        .collect();
+    format!("target.{WASM_TARGET}.rustflags=[{}]", flags.join(","))
+}
+
+fn cargo_home() -> PathBuf {
+    let chosen = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let usual = || env::home_dir().map(|home| home.join(".cargo"));
+    chosen.or_else(usual).unwrap_or_default()
+}
+
 fn rustc(args: &[&str]) -> Result<String> {
     shell::capture(Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).args(args))
 }
@@ -213,5 +244,14 @@ mod tests {
     fn a_way_is_forced_by_its_name() {
         assert_eq!(Way::named("debian").unwrap(), Way::Debian);
         assert!(Way::named("nix").is_err());
+    }
+
+    /// Breaks when a path is kept, or the directory that lies in another is named after that one.
+    #[test]
+    fn paths_of_this_machine_are_replaced() {
+        let config = without_paths(Path::new("/w"), Path::new("/w/\"t"), Path::new("/h/.cargo"));
+        let expected = "target.wasm32-unknown-unknown.rustflags=[\"--remap-path-prefix=/h/.cargo=cargo\",\
+            \"--remap-path-prefix=/w=cutlayer\",\"--remap-path-prefix=/w/\\\"t=target\"]";
+        assert_eq!(config, expected);
     }
 }

@@ -12,7 +12,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::assets::{REVIEWS, sha256, write_whole};
+use crate::integrity;
 use crate::page::{self, PageFile, Sizes, Synced};
+use crate::release::{self, RELEASE};
 use crate::shell;
 use crate::step::Step;
 use crate::toolchain::WasmToolchain;
@@ -47,12 +49,16 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Sizes> {
     let glue = workspace.target.join("wasm-bindgen");
     run_bindgen(&bindgen.join("wasm-bindgen"), &library, &glue)?;
     let step = Step::start(format_args!("page in {}", workspace.page().display()));
-    let synced = page::sync(&workspace.page(), &page_files(workspace, &glue)?)?;
+    let mut files = page_files(workspace, &glue)?;
+    integrity::vouch(&mut files, &workspace.target.join("page.index.html"))?;
+    let synced = page::sync(&workspace.page(), &files)?;
     let written = synced.values().filter(|file| file.written).count();
     match written {
         0 => step.already_done(),
         _ => step.done(format_args!("{written} files copied and compressed")),
     };
+    let digest = release::write(&workspace.page(), synced.keys())?;
+    println!("    {RELEASE}: sha256 {digest}");
     check_size(&synced)
 }
 

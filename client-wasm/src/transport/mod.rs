@@ -5,6 +5,7 @@ pub mod browser;
 pub mod memory;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod native;
+pub mod observed;
 
 use std::fmt;
 

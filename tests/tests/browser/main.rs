@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod failures;
+mod left;
 mod page;
 mod reading;
 mod rows;

@@ -1,5 +1,5 @@
 //! What a person relies on who runs the daemon: health, metrics, traces, origins, TLS, data at
-//! rest, backup, the end.
+//! rest, backup, a page that is what was released, the end.
 
 mod backup;
 mod daemon;
@@ -12,3 +12,4 @@ mod request_id;
 mod sealed;
 mod tls;
 mod traces;
+mod verify;

@@ -176,13 +176,92 @@ async fn every_response_carries_the_security_headers() {
         ] {
             assert_eq!(response.header(name), Some(expected), "{path}");
         }
-        assert!(
-            response
-                .header("permissions-policy")
-                .unwrap()
-                .contains("camera=()")
-        );
+        let permissions = response.header("permissions-policy").unwrap();
+        for feature in permissions.split(", ") {
+            assert!(feature.ends_with("=()"), "{feature}"); // allowed to nobody
+        }
+        assert!(permissions.contains("camera=()") && permissions.contains("usb=()"));
     }
+}
+
+/// Breaks when one directive of the policy is lost, or one is there that nobody has reasons for.
+#[tokio::test]
+async fn the_policy_of_content_allows_what_the_page_needs_and_no_more() {
+    let (_page, options) = page_of(&[("index.html", "<!doctype html>")]);
+    let server = server_with(options).await;
+    let response = get(server.addr, "/", &[]).await.unwrap();
+    let policy = response.header("content-security-policy").unwrap();
+    let directives: Vec<_> = policy.split("; ").collect();
+    let expected = [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types cutlayer",
+    ];
+    assert_eq!(directives, expected);
+}
+
+/// Breaks when a document may run scripts of which it says no sha256, when a worker, whose modules
+/// cannot have one, is stopped by it, or a browser in which an import asks anew.
+#[tokio::test]
+async fn a_document_runs_only_scripts_that_it_vouches_for() {
+    let (_page, options) = page_of(&[("index.html", "<!doctype html>"), ("src/worker.js", "1")]);
+    let server = server_with(options).await;
+    let chromium = [("Sec-CH-UA", "\"Chromium\";v=\"156\"")];
+    let policy = Some("blocked-destinations=(script)");
+    for (path, browser, expected) in [
+        ("/", &chromium[..], (policy, None)),
+        ("/index.html", &chromium, (policy, None)),
+        ("/index.html", &[], (None, policy)),
+        ("/src/worker.js", &chromium, (None, None)),
+        ("/v1/catalogue", &chromium, (None, None)),
+    ] {
+        let response = get(server.addr, path, browser).await.unwrap();
+        assert_eq!(response.status, 200, "{path}");
+        let enforced = response.header("integrity-policy");
+        let watched = response.header("integrity-policy-report-only");
+        assert_eq!((enforced, watched), expected, "{path}");
+    }
+}
+
+/// Breaks when a browser keeps a file of the page whose name stays while its content changes.
+#[tokio::test]
+async fn no_file_of_the_page_is_kept_without_asking() {
+    let names = [
+        "index.html",
+        "release.json",
+        "src/main.js",
+        "client_wasm_bg.wasm",
+    ];
+    let (_page, options) = page_of(&names.map(|name| (name, "x")));
+    let server = server_with(options).await;
+    for name in names {
+        let response = get(server.addr, &format!("/{name}"), &[]).await.unwrap();
+        assert_eq!(response.header("cache-control"), Some("no-cache"), "{name}");
+    }
+}
+
+/// A page of some files, and the options of a daemon that serves it.
+fn page_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Options) {
+    let page = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = page.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let options = Options {
+        page: Some(page.path().to_owned()),
+        ..Options::default()
+    };
+    (page, options)
 }
 
 #[tokio::test]

@@ -88,3 +88,36 @@ async fn without_a_list_no_origin_is_told_anything() {
         assert_eq!(catalogue.header("access-control-allow-origin"), None);
     }
 }
+
+/// Breaks when a page that is hosted elsewhere cannot send its token, or any other page can.
+#[tokio::test]
+async fn only_a_page_that_is_hosted_elsewhere_may_send_a_token() {
+    let server = server_with(options()).await;
+    for path in ["/v1/catalogue", "/v1/artifacts/config.json"] {
+        for (origin, expected) in [(HOSTED, true), (SESSIONS, false), (FOREIGN, false)] {
+            let preflight = [
+                ("Origin", origin),
+                ("Access-Control-Request-Method", "GET"),
+                ("Access-Control-Request-Headers", "authorization"),
+            ];
+            let asked = send(server.addr, "OPTIONS", path, &preflight)
+                .await
+                .unwrap();
+            let headers = asked.header("access-control-allow-headers");
+            let is_told = headers.is_some_and(|names| names.contains("authorization"));
+            assert_eq!(is_told, expected, "{path} {origin}");
+            let allowed = asked.header("access-control-allow-origin");
+            assert_eq!(allowed.is_some(), expected, "{path} {origin}");
+        }
+    }
+    // The jobs and adapters of a tenant are no page's but the daemon's own.
+    let preflight = [
+        ("Origin", HOSTED),
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "authorization"),
+    ];
+    let asked = send(server.addr, "OPTIONS", "/v1/jobs", &preflight)
+        .await
+        .unwrap();
+    assert_eq!(asked.header("access-control-allow-origin"), None);
+}
