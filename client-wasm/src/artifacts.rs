@@ -53,7 +53,7 @@ pub struct CutEntry {
 /// One bottom.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BottomEntry {
-    /// `f16` or `f32`.
+    /// `f16`, `f32` or `int8`.
     pub precision: String,
     /// The file.
     #[serde(flatten)]

@@ -157,7 +157,7 @@ impl Catalogue {
         let shelf = files::Shelf::open(artifacts_dir, &sha256(&model), &sha256(&config_bytes))?;
         let mut artifacts = BTreeMap::new();
         for cut in &cuts {
-            for precision in [Precision::F16, Precision::F32] {
+            for precision in Precision::ALL {
                 let make = || bottom_artifact(&config, &model, *cut as usize, precision);
                 let artifact = shelf.keep(&bottom_name(*cut, precision), make, invalid)?;
                 artifacts.insert(bottom_name(*cut, precision), artifact);
@@ -321,6 +321,7 @@ fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::F16 => "f16",
         Precision::F32 => "f32",
+        Precision::Int8 => "int8",
     }
 }
 
@@ -329,7 +330,7 @@ fn bottom_name(cut: u32, precision: Precision) -> String {
 }
 
 fn cut_offer(cut: u32, artifacts: &BTreeMap<String, Artifact>) -> CutOffer {
-    let names = [Precision::F16, Precision::F32].map(|precision| bottom_name(cut, precision));
+    let names = Precision::ALL.map(|precision| bottom_name(cut, precision));
     let sha256s = names
         .iter()
         .filter_map(|name| artifacts.get(name))
@@ -366,7 +367,9 @@ fn describe(
     };
     let cut = |&cut: &u32| CutDescription {
         cut,
-        artifacts: vec![bottom(cut, Precision::F16), bottom(cut, Precision::F32)],
+        artifacts: Precision::ALL
+            .map(|precision| bottom(cut, precision))
+            .into(),
     };
     Description {
         protocol_version: PROTOCOL_VERSION,

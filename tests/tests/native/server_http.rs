@@ -38,8 +38,8 @@ async fn every_file_of_the_catalogue_is_what_the_catalogue_says() {
     assert_eq!(catalogue["seq_length_max"], 40);
     assert_eq!(catalogue["limits"]["seq_length_max"], 40);
     let files = files(&catalogue);
-    // Three cuts in two precisions, tokenizer, configuration.
-    assert_eq!(files.len(), 8);
+    // Three cuts in three precisions, tokenizer, configuration.
+    assert_eq!(files.len(), 11);
     for file in files {
         let response = get(server.addr, file["path"].as_str().unwrap(), &[])
             .await
