@@ -90,6 +90,14 @@ pub struct Catalogue {
 }
 
 /// The answer to `GET /v1/catalogue`.
+#[derive(Debug, Serialize)]
+pub struct Answer<'a> {
+    #[serde(flatten)]
+    model: &'a Description,
+    program: Option<FileDescription>,
+}
+
+/// What is offered of the model.
 #[derive(Debug, Clone, Serialize)]
 pub struct Description {
     protocol_version: u16,
@@ -123,6 +131,18 @@ struct FileDescription {
     path: String,
     sha256: String,
     bytes: u64,
+}
+
+impl FileDescription {
+    /// The path names the content: whatever is kept under it stays right.
+    fn new(path: &str, artifact: &Artifact) -> Self {
+        let sha256 = artifact.sha256_hex();
+        Self {
+            path: format!("{path}?sha256={sha256}"),
+            sha256,
+            bytes: artifact.bytes,
+        }
+    }
 }
 
 impl Catalogue {
@@ -183,9 +203,13 @@ impl Catalogue {
         })
     }
 
-    /// The answer to `GET /v1/catalogue`.
-    pub fn description(&self) -> &Description {
-        &self.description
+    /// The answer to `GET /v1/catalogue`. `program` is what the page runs and the path where it is
+    /// served; none where no page is.
+    pub fn answer(&self, program: Option<(&str, &Artifact)>) -> Answer<'_> {
+        Answer {
+            model: &self.description,
+            program: program.map(|(path, artifact)| FileDescription::new(path, artifact)),
+        }
     }
 
     /// A file by the last part of its path.
@@ -348,16 +372,8 @@ fn describe(
     artifacts: &BTreeMap<String, Artifact>,
     limits: Limits,
 ) -> Description {
-    let file = |name: &str| {
-        let artifact = &artifacts[name];
-        let sha256 = artifact.sha256_hex();
-        let path = format!("{ARTIFACTS_PATH}/{name}?sha256={sha256}");
-        FileDescription {
-            path,
-            sha256,
-            bytes: artifact.bytes,
-        }
-    };
+    let file =
+        |name: &str| FileDescription::new(&format!("{ARTIFACTS_PATH}/{name}"), &artifacts[name]);
     let bottom = |cut: u32, precision| {
         let file = file(&bottom_name(cut, precision));
         BottomDescription {
