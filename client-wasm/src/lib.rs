@@ -15,7 +15,8 @@
 //! | [`transport`] | bytes: WebSocket in the browser, WebSocket natively, memory in tests |
 //! | [`device`] | WebGPU or the CPU |
 //! | [`mod@file`] | a file of labelled texts, and what is wrong with it |
-//! | [`artifacts`] | the bottom, its tokenizer and configuration: fetched and verified |
+//! | [`artifacts`] | the catalogue: the bottom, its tokenizer and configuration |
+//! | [`cache`] | its files: kept from visit to visit, resumed, verified before use |
 //! | [`client`] | all of it together: what the page and the command line call |
 //! | [`options`], [`events`], [`error`] | what goes in, what comes out, what goes wrong |
 //! | `bindings`, `browser` | the JavaScript boundary (wasm only) |
@@ -26,6 +27,7 @@ mod bindings;
 pub mod bottom_adapter;
 #[cfg(target_arch = "wasm32")]
 mod browser;
+pub mod cache;
 pub mod client;
 pub mod device;
 pub mod error;
