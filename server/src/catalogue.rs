@@ -6,6 +6,7 @@
 //! is served stays what was hashed even when somebody edits the model's directory. Nothing here
 //! serves anything; `routes` does.
 
+mod description;
 mod files;
 
 use std::collections::BTreeMap;
@@ -13,13 +14,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use description::{Answer, Description};
+use description::{FileDescription, describe};
 pub use files::Artifact;
 use files::sha256;
-use serde::Serialize;
 use shared::model::weights::{Precision, bottom_artifact};
 use shared::model::{ModelConfig, ModelError};
 use shared::protocol::limits::{Limits, MODEL_ID_BYTES_MAX};
-use shared::protocol::message::PROTOCOL_VERSION;
 
 use crate::session::{CutOffer, Offer};
 
@@ -87,62 +88,6 @@ pub struct Catalogue {
     description: Description,
     artifacts: BTreeMap<String, Artifact>,
     cuts: Vec<CutOffer>,
-}
-
-/// The answer to `GET /v1/catalogue`.
-#[derive(Debug, Serialize)]
-pub struct Answer<'a> {
-    #[serde(flatten)]
-    model: &'a Description,
-    program: Option<FileDescription>,
-}
-
-/// What is offered of the model.
-#[derive(Debug, Clone, Serialize)]
-pub struct Description {
-    protocol_version: u16,
-    model_id: String,
-    family: String,
-    n_layers: usize,
-    d_model: usize,
-    seq_length_max: u16,
-    cuts: Vec<CutDescription>,
-    tokenizer: FileDescription,
-    config: FileDescription,
-    limits: Limits,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct CutDescription {
-    cut: u32,
-    artifacts: Vec<BottomDescription>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct BottomDescription {
-    precision: &'static str,
-    #[serde(flatten)]
-    file: FileDescription,
-}
-
-/// Where a file is, and how to know that it is the right one.
-#[derive(Debug, Clone, Serialize)]
-struct FileDescription {
-    path: String,
-    sha256: String,
-    bytes: u64,
-}
-
-impl FileDescription {
-    /// The path names the content: whatever is kept under it stays right.
-    fn new(path: &str, artifact: &Artifact) -> Self {
-        let sha256 = artifact.sha256_hex();
-        Self {
-            path: format!("{path}?sha256={sha256}"),
-            sha256,
-            bytes: artifact.bytes,
-        }
-    }
 }
 
 impl Catalogue {
@@ -362,42 +307,6 @@ fn cut_offer(cut: u32, artifacts: &BTreeMap<String, Artifact>) -> CutOffer {
     CutOffer {
         cut,
         bottom_sha256: sha256s.collect(),
-    }
-}
-
-fn describe(
-    model_id: String,
-    config: &ModelConfig,
-    cuts: &[u32],
-    artifacts: &BTreeMap<String, Artifact>,
-    limits: Limits,
-) -> Description {
-    let file =
-        |name: &str| FileDescription::new(&format!("{ARTIFACTS_PATH}/{name}"), &artifacts[name]);
-    let bottom = |cut: u32, precision| {
-        let file = file(&bottom_name(cut, precision));
-        BottomDescription {
-            precision: precision_name(precision),
-            file,
-        }
-    };
-    let cut = |&cut: &u32| CutDescription {
-        cut,
-        artifacts: Precision::ALL
-            .map(|precision| bottom(cut, precision))
-            .into(),
-    };
-    Description {
-        protocol_version: PROTOCOL_VERSION,
-        model_id,
-        family: config.family.to_string(),
-        n_layers: config.n_layers,
-        d_model: config.d_model,
-        seq_length_max: limits.seq_length_max,
-        cuts: cuts.iter().map(cut).collect(),
-        tokenizer: file("tokenizer.json"),
-        config: file("config.json"),
-        limits,
     }
 }
 

@@ -244,7 +244,7 @@ async fn no_page() -> (StatusCode, &'static str) {
     path = "/v1/catalogue",
     tag = "model",
     responses(
-        (status = 200, description = "The catalogue, docs/protocol.md section 1", body = Object),
+        (status = 200, description = "Model, cuts, limits, and of every file path, sha256 and bytes: docs/protocol.md section 1", body = Object),
         (status = 401, description = "A token is needed, or this one is not accepted"),
     )
 )]

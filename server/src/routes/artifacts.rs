@@ -29,8 +29,11 @@ pub(super) struct Version {
     params(("name" = String, Path, description = "As the catalogue names it")),
     responses(
         (status = 200, description = "A bottom", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn bottom(
@@ -49,8 +52,11 @@ pub(super) async fn bottom(
     tag = "model",
     responses(
         (status = 200, description = "The tokenizer", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn tokenizer(
@@ -68,8 +74,11 @@ pub(super) async fn tokenizer(
     tag = "model",
     responses(
         (status = 200, description = "The model's configuration", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn config(
