@@ -4,6 +4,7 @@ import "./elements/chart.js";
 import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/file.js";
+import "./elements/models.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
@@ -14,6 +15,7 @@ import "./elements/status.js";
 import "./elements/steps.js";
 import "./elements/train.js";
 import { createController } from "./controller.js";
+import { createShelf } from "./models/shelf.js";
 import { missingFeatures } from "./support.js";
 import { percent } from "./format.js";
 import { announcement } from "./sentences.js";
@@ -41,7 +43,11 @@ const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer
 function dispatch(event) {
   state = reduce(state, { ...event, at: performance.now() });
   if (renderTimer === 0) renderTimer = window.setTimeout(render, RENDER_MILLIS_MIN);
+  if (event.type === "connected" || event.type === "failed") shelf.refresh();
 }
+
+/** What the browser keeps of models, for this page's list of it. */
+const shelf = createShelf({ dispatch, storage: navigator.storage });
 
 function render() {
   renderTimer = 0;
@@ -112,6 +118,9 @@ const ACTIONS = {
   resume: () => controller.resume(),
   stop: () => controller.stop(),
   predict: (sentences) => controller.predict(sentences),
+  remove_kept: (name) => shelf.remove(name),
+  remove_all_kept: () => shelf.removeAll(),
+  persist_kept: () => shelf.persist(),
 };
 
 document.addEventListener("ask", (event) => {

@@ -1,6 +1,9 @@
 /** The worker: owns the wasm module, the socket and the GPU, so that the page never blocks. */
 
 import { CallError, serveCalls } from "./messages.js";
+import { createDownloads, wantedFiles } from "./models/downloads.js";
+import { loadProgram } from "./models/program.js";
+import { openStore } from "./models/store.js";
 
 /** @type {any} */
 const scope = self;
@@ -10,15 +13,51 @@ let client = null;
 /** @param {any} event */
 const emit = (event) => scope.postMessage({ event });
 
-async function loadProgram() {
-  emit({ type: "loading", stage: "program", bytes: 0, bytes_total: 0 });
-  const address = new URL("../client_wasm.js", import.meta.url).href;
+/** @param {string} stage @param {number} total */
+const reportBytes = (stage, total) => (/** @type {number} */ bytes) =>
+  emit({ type: "loading", stage, bytes, bytes_total: total });
+
+/**
+ * Starts the program that stands beside this file; where the catalogue says nothing of it, as the browser fetches it.
+ * @param {{ sha256: string, bytes: number }|null} listed
+ * @param {import("./models/store.js").Store|null} store
+ * @param {import("./models/downloads.js").Downloads} downloads
+ */
+async function startProgram(listed, store, downloads) {
+  const onBytes = reportBytes("program", listed?.bytes ?? 0);
+  onBytes(0);
+  const beside = (/** @type {string} */ name) => new URL(`../${name}`, import.meta.url);
   try {
-    const program = await import(address);
-    await program.default();
+    const path = `${beside("client_wasm_bg.wasm").pathname}?sha256=${listed?.sha256}`;
+    const parts = listed && { file: { ...listed, path }, store, downloads, onBytes };
+    const [program, module] = await Promise.all([
+      import(beside("client_wasm.js").href),
+      parts && loadProgram(parts),
+    ]);
+    if (module === null) reportBytes("program", 0)(0);
+    await program.default(module === null ? undefined : { module_or_path: module });
     return program;
-  } catch {
+  } catch (error) {
+    if (error instanceof CallError) throw error;
     throw new CallError("ProgramMissing", "The program for this page could not be loaded.");
+  }
+}
+
+/**
+ * Begins to fetch what the model lacks here, while the program is still coming. Where a GPU is asked for by name, the
+ * client looks at its limits first and may refuse: then nothing of the model is needed.
+ * @param {any} catalogue
+ * @param {import("./contract.js").ConnectOptions} options
+ * @param {import("./models/store.js").Store|null} store
+ * @param {import("./models/downloads.js").Downloads} downloads
+ */
+async function beginModel(catalogue, options, store, downloads) {
+  if (options.device === "gpu") return;
+  for (const { stage, file } of wantedFiles(catalogue, options)) {
+    const from = (await store?.bytes(file.sha256).catch(() => 0)) ?? 0;
+    if (from >= file.bytes) continue;
+    const onBytes = stage === "catalogue" ? () => {} : reportBytes(stage, file.bytes);
+    downloads.begin(file, from, onBytes);
   }
 }
 
@@ -50,8 +89,21 @@ const PASSED_ON = [
 const handlers = {
   /** @param {string} origin @param {import("./contract.js").ConnectOptions} options */
   async connect(origin, options) {
-    const { Client } = await loadProgram();
-    client = await Client.connect(origin, options, emit);
+    emit({ type: "loading", stage: "catalogue", bytes: 0, bytes_total: 0 });
+    const store = await openStore(navigator.storage);
+    const keeps = store !== null;
+    const downloads = createDownloads({ origin, token: options.token, keeps, fetch });
+    const { text, catalogue } = await downloads.catalogue();
+    const starting = startProgram(catalogue?.program ?? null, store, downloads);
+    await Promise.all([starting, beginModel(catalogue, options, store, downloads)]);
+    const { Client } = await starting;
+    /** @type {import("./contract.js").Files} */
+    const files = {
+      catalogue: text,
+      open: downloads.open,
+      kept: async (sha256, label) => store?.keep(sha256, label),
+    };
+    client = await Client.connect(origin, options, emit, files);
     return client.catalogue();
   },
 };
