@@ -9,4 +9,5 @@ mod page;
 mod reading;
 mod rows;
 mod search;
+mod start;
 mod training;
