@@ -40,7 +40,7 @@ use tracing::Instrument;
 use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
-use crate::catalogue::Artifact;
+use crate::catalogue::{Answer, Artifact};
 use crate::connection::{self, Opening, Registry};
 use crate::error::Fault;
 use crate::jobs::Runs;
@@ -244,7 +244,7 @@ async fn no_page() -> (StatusCode, &'static str) {
     path = "/v1/catalogue",
     tag = "model",
     responses(
-        (status = 200, description = "Model, cuts, limits, and of every file path, sha256 and bytes: docs/protocol.md section 1", body = Object),
+        (status = 200, description = "The catalogue, docs/protocol.md section 1", body = Answer),
         (status = 401, description = "A token is needed, or this one is not accepted"),
     )
 )]

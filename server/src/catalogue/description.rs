@@ -8,20 +8,22 @@ use shared::model::ModelConfig;
 use shared::model::weights::Precision;
 use shared::protocol::limits::Limits;
 use shared::protocol::message::PROTOCOL_VERSION;
+use utoipa::ToSchema;
 
 use super::files::Artifact;
 use super::{ARTIFACTS_PATH, bottom_name, precision_name};
 
 /// The answer to `GET /v1/catalogue`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Answer<'a> {
     #[serde(flatten)]
     pub(super) model: &'a Description,
+    /// What the page runs; null where the server has no page.
     pub(super) program: Option<FileDescription>,
 }
 
 /// What is offered of the model.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Description {
     protocol_version: u16,
     pub(super) model_id: String,
@@ -32,26 +34,31 @@ pub struct Description {
     cuts: Vec<CutDescription>,
     tokenizer: FileDescription,
     config: FileDescription,
+    /// docs/protocol.md, section 9.
+    #[schema(value_type = Object)]
     pub(super) limits: Limits,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct CutDescription {
     cut: u32,
     artifacts: Vec<BottomDescription>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct BottomDescription {
+    /// `f16`, `f32` or `int8`.
     precision: &'static str,
     #[serde(flatten)]
     file: FileDescription,
 }
 
 /// Where a file is, and how to know that it is the right one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct FileDescription {
+    /// Names the content: another content has another path.
     path: String,
+    /// Of the file, 64 hexadecimal digits; its `ETag` too.
     sha256: String,
     bytes: u64,
 }

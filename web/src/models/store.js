@@ -42,8 +42,10 @@ export function createStore(directory) {
     for await (const [name, handle] of directory.entries()) {
       const [, sha256, label] = NAME.exec(name) ?? [];
       if (sha256 === undefined || handle.kind !== "file") continue;
-      const { size, lastModified } = await handle.getFile();
-      files.push({ name, sha256, label, bytes: size, at: lastModified });
+      // A browser may refuse to look at a file that another tab is writing.
+      const file = await handle.getFile().catch(() => null);
+      if (file !== null)
+        files.push({ name, sha256, label, bytes: file.size, at: file.lastModified });
     }
     return files.sort((a, b) => (a.label < b.label ? -1 : 1));
   }
