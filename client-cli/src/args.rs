@@ -201,8 +201,12 @@ pub(crate) struct Common {
     #[arg(long, value_name = "N")]
     cut: Option<u32>,
 
-    /// How the bottom's weights are fetched; f16 is half the download.
-    #[arg(long, default_value = "f16", value_parser = named::<BottomPrecision>(&["f16", "f32"]))]
+    /// How the bottom's weights are fetched; f16 is half the download, int8 a quarter.
+    #[arg(
+        long,
+        default_value = "f16",
+        value_parser = named::<BottomPrecision>(&["f16", "f32", "int8"]),
+    )]
     precision: BottomPrecision,
 
     /// Longest text in tokens; longer ones are cut off.

@@ -1,12 +1,11 @@
-//! What a client needs of the server before it can run the bottom: fetched over HTTP, verified
-//! before use.
+//! What a client needs of the server before it can run the bottom, as the catalogue lists it. Where
+//! the bytes come from, and that they are the right ones, is `cache`'s.
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::cache::{self, Files, Unfetched, Unobtained};
 use crate::error::ClientError;
 use crate::events::LoadingStage;
-use crate::server::Server;
 
 /// The path of the catalogue.
 pub const CATALOGUE_PATH: &str = "/v1/catalogue";
@@ -15,7 +14,7 @@ pub const CATALOGUE_PATH: &str = "/v1/catalogue";
 const UNAUTHORIZED: u16 = 401;
 
 /// Largest catalogue that is read.
-const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Largest file that is read: the bottom of a large encoder in f32.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -53,7 +52,7 @@ pub struct CutEntry {
 /// One bottom.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BottomEntry {
-    /// `f16` or `f32`.
+    /// `f16`, `f32` or `int8`.
     pub precision: String,
     /// The file.
     #[serde(flatten)]
@@ -72,6 +71,12 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
+    /// The last part of its path.
+    pub fn name(&self) -> &str {
+        let path = self.path.split('?').next().unwrap_or_default();
+        path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The digest as the protocol carries it.
     ///
     /// # Errors
@@ -91,6 +96,39 @@ impl FileEntry {
 }
 
 impl Catalogue {
+    /// Gives a file whose sha256 is right, from what is kept of it and from the server.
+    /// `on_bytes(bytes, bytes_total)` is told how far it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be fetched, or is not the file that the catalogue names.
+    pub async fn file(
+        &self,
+        files: &impl Files,
+        entry: &FileEntry,
+        stage: LoadingStage,
+        mut on_bytes: impl FnMut(u64, u64),
+    ) -> Result<Vec<u8>, ClientError> {
+        let what = match stage {
+            LoadingStage::Bottom => "the bottom of the model",
+            LoadingStage::Tokenizer => "the tokenizer",
+            _ => "a file",
+        };
+        if entry.bytes > FILE_BYTES_MAX {
+            let bytes_max = FILE_BYTES_MAX;
+            return Err(unfetched(what, Unfetched::TooLong { bytes_max }));
+        }
+        let label = format!("{} {}", self.model_id, entry.name());
+        let told = |bytes| on_bytes(bytes, entry.bytes);
+        let obtained = cache::obtain(files, entry, entry.digest()?, &label, told).await;
+        obtained.map_err(|error| match error {
+            Unobtained::Unfetched(error) => unfetched(what, error),
+            Unobtained::Wrong => ClientError::WrongArtifact {
+                what: what.to_owned(),
+            },
+        })
+    }
+
     /// The bottom of a cut in a precision; the smallest cut when none is named.
     ///
     /// # Errors
@@ -127,103 +165,40 @@ impl Catalogue {
 /// # Errors
 ///
 /// When it cannot be fetched or read.
-pub async fn catalogue(server: &Server) -> Result<Catalogue, ClientError> {
+pub async fn catalogue(files: &impl Files) -> Result<Catalogue, ClientError> {
     let what = "the catalogue";
-    let bytes = fetch(server, CATALOGUE_PATH, what, CATALOGUE_BYTES_MAX, |_| {}).await?;
+    let bytes = files.catalogue().await;
+    let bytes = bytes.map_err(|error| unfetched(what, error))?;
     serde_json::from_slice(&bytes).map_err(|error| ClientError::Fetch {
         what: what.to_owned(),
         reason: format!("it is not a catalogue of this version ({error})"),
     })
 }
 
-/// Fetches a file and checks its sha256. `on_bytes(bytes, bytes_total)` is told how far it is.
-///
-/// # Errors
-///
-/// When it cannot be fetched, or is not the file that the catalogue names.
-pub async fn file(
-    server: &Server,
-    entry: &FileEntry,
-    stage: LoadingStage,
-    mut on_bytes: impl FnMut(u64, u64),
-) -> Result<Vec<u8>, ClientError> {
-    let what = match stage {
-        LoadingStage::Bottom => "the bottom of the model",
-        LoadingStage::Tokenizer => "the tokenizer",
-        _ => "a file",
-    };
-    let limit = entry.bytes.min(FILE_BYTES_MAX);
-    let bytes = fetch(server, &entry.path, what, limit, |so_far| {
-        on_bytes(so_far, entry.bytes)
-    })
-    .await?;
-    if Sha256::digest(&bytes)[..] == entry.digest()? {
-        Ok(bytes)
-    } else {
-        Err(ClientError::WrongArtifact {
+fn unfetched(what: &str, error: Unfetched) -> ClientError {
+    match error {
+        Unfetched::Status(UNAUTHORIZED) => ClientError::TokenNeeded,
+        error => ClientError::Fetch {
             what: what.to_owned(),
-        })
+            reason: error.to_string(),
+        },
     }
-}
-
-/// Fetches at most `bytes_max` bytes.
-#[cfg(not(target_arch = "wasm32"))]
-async fn fetch(
-    server: &Server,
-    path: &str,
-    what: &str,
-    bytes_max: u64,
-    mut on_bytes: impl FnMut(u64),
-) -> Result<Vec<u8>, ClientError> {
-    let mut request = ureq::get(server.url(path));
-    if let Some(authorization) = server.authorization() {
-        request = request.header("authorization", authorization);
-    }
-    let fetched = tokio::task::spawn_blocking(move || {
-        let mut answer = request.call()?;
-        answer
-            .body_mut()
-            .with_config()
-            .limit(bytes_max.saturating_add(1))
-            .read_to_vec()
-    });
-    let failed = |reason: String| ClientError::Fetch {
-        what: what.to_owned(),
-        reason,
-    };
-    let bytes = match fetched.await.map_err(|error| failed(error.to_string()))? {
-        Err(ureq::Error::StatusCode(UNAUTHORIZED)) => Err(ClientError::TokenNeeded),
-        answer => answer.map_err(|error| failed(error.to_string())),
-    }?;
-    on_bytes(bytes.len() as u64);
-    Ok(bytes)
-}
-
-/// Fetches at most `bytes_max` bytes.
-#[cfg(target_arch = "wasm32")]
-async fn fetch(
-    server: &Server,
-    path: &str,
-    what: &str,
-    bytes_max: u64,
-    on_bytes: impl FnMut(u64),
-) -> Result<Vec<u8>, ClientError> {
-    use crate::browser::{Unfetched, fetch};
-    fetch(server, path, bytes_max, on_bytes)
-        .await
-        .map_err(|error| match error {
-            Unfetched::Status(UNAUTHORIZED) => ClientError::TokenNeeded,
-            error => ClientError::Fetch {
-                what: what.to_owned(),
-                reason: error.to_string(),
-            },
-        })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_a_name_without_its_directory_and_version() {
+        let entry = FileEntry {
+            path: "/v1/artifacts/bottom-1-f16.safetensors?sha256=00".to_owned(),
+            sha256: String::new(),
+            bytes: 0,
+        };
+        assert_eq!(entry.name(), "bottom-1-f16.safetensors");
+    }
 
     #[test]
     fn a_digest_is_read_from_hexadecimal_or_refused() {

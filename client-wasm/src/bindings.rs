@@ -15,6 +15,7 @@ use shared::privacy::mechanism::MECHANISMS;
 use shared::text::RawText;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 
+use crate::cache::page::PageFiles;
 use crate::client::Client as Core;
 use crate::client::reading::Stop;
 use crate::error::ClientError;
@@ -48,19 +49,20 @@ pub struct Client {
 
 #[wasm_bindgen]
 impl Client {
-    /// Fetches what the server offers and prepares the bottom.
+    /// Prepares the bottom from what the server offers, or what is kept of it.
     pub async fn connect(
         server: String,
         options: JsValue,
         on_event: Function,
+        files: PageFiles,
     ) -> Result<Client, JsValue> {
         let Connecting { token, options } = from_js(&options)?;
         let token = token.as_deref().map(AccessToken::new).transpose();
         let server = Server::from(&server).with_token(token.map_err(to_error)?);
         let key = ReleaseKey::from_system().map_err(to_error)?;
-        let core = Core::connect(&server, &options, key, |event| emit(&on_event, &event))
-            .await
-            .map_err(to_error)?;
+        let report = |event| emit(&on_event, &event);
+        let core = Core::connect_with(&files, &options, key, report).await;
+        let core = core.map_err(to_error)?;
         let (commands, _) = unbounded();
         Ok(Self {
             server,
@@ -77,6 +79,16 @@ impl Client {
         let core = self.core.lock().await;
         let catalogue = core.catalogue();
         let cuts: Vec<u32> = catalogue.cuts.iter().map(|entry| entry.cut).collect();
+        let bottoms = catalogue.cuts.iter().flat_map(|entry| {
+            entry.artifacts.iter().map(|bottom| {
+                serde_json::json!({
+                    "cut": entry.cut,
+                    "precision": bottom.precision,
+                    "bytes": bottom.file.bytes,
+                })
+            })
+        });
+        let bottoms: Vec<_> = bottoms.collect();
         to_js(&serde_json::json!({
             "models": [{
                 "model_id": catalogue.model_id,
@@ -84,6 +96,7 @@ impl Client {
                 "n_layers": catalogue.n_layers,
                 "d_model": catalogue.d_model,
                 "cuts": cuts,
+                "bottoms": bottoms,
             }],
             "model_id": catalogue.model_id,
             "cut": core.cut(),

@@ -4,6 +4,8 @@ use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use crate::cache::Unfetched;
+use crate::device::GpuLimits;
 use crate::server::Server;
 
 /// Waits by the worker's own timer; without one it does not wait.
@@ -21,18 +23,7 @@ pub(crate) async fn sleep(millis: i32) {
     let _ = JsFuture::from(promise).await;
 }
 
-/// A file did not come.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unfetched {
-    /// The server answers otherwise.
-    #[error("the server answers with status {0}")]
-    Status(u16),
-    /// There is no answer, or only a part of it.
-    #[error("{0}")]
-    Lost(&'static str),
-}
-
-/// Fetches at most `bytes_max` bytes, telling how many have come.
+/// Fetches at most `bytes_max` bytes.
 ///
 /// # Errors
 ///
@@ -41,12 +32,12 @@ pub(crate) async fn fetch(
     server: &Server,
     path: &str,
     bytes_max: u64,
-    mut on_bytes: impl FnMut(u64),
 ) -> Result<Vec<u8>, Unfetched> {
-    let unanswered = |_| Unfetched::Lost("the server does not answer");
+    let lost = |reason: &str| Unfetched::Lost(reason.to_owned());
+    let unanswered = |_| lost("the server does not answer");
     let global: web_sys::WorkerGlobalScope = js_sys::global()
         .dyn_into()
-        .map_err(|_| Unfetched::Lost("this is not a worker"))?;
+        .map_err(|_| lost("this is not a worker"))?;
     let headers = web_sys::Headers::new().map_err(unanswered)?;
     if let Some(authorization) = server.authorization() {
         let set = headers.set("authorization", &authorization);
@@ -63,18 +54,16 @@ pub(crate) async fn fetch(
     if !response.ok() {
         return Err(Unfetched::Status(response.status()));
     }
-    let body = response
-        .body()
-        .ok_or(Unfetched::Lost("the answer is empty"))?;
+    let body = response.body().ok_or_else(|| lost("the answer is empty"))?;
     let reader: web_sys::ReadableStreamDefaultReader = body
         .get_reader()
         .dyn_into()
-        .map_err(|_| Unfetched::Lost("the answer cannot be read"))?;
+        .map_err(|_| lost("the answer cannot be read"))?;
     let mut bytes = Vec::new();
     loop {
         let part = JsFuture::from(reader.read())
             .await
-            .map_err(|_| Unfetched::Lost("the connection was lost on the way"))?;
+            .map_err(|_| lost("the connection was lost on the way"))?;
         let done = Reflect::get(&part, &"done".into()).is_ok_and(|done| done.is_truthy());
         if done {
             return Ok(bytes);
@@ -82,12 +71,11 @@ pub(crate) async fn fetch(
         let value = Reflect::get(&part, &"value".into()).map_err(unanswered)?;
         let chunk = Uint8Array::new(&value);
         if bytes.len() as u64 + u64::from(chunk.length()) > bytes_max {
-            return Err(Unfetched::Lost("the answer is longer than announced"));
+            return Err(Unfetched::TooLong { bytes_max });
         }
         let start = bytes.len();
         bytes.resize(start + chunk.length() as usize, 0);
         chunk.copy_to(&mut bytes[start..]);
-        on_bytes(bytes.len() as u64);
     }
 }
 
@@ -96,8 +84,8 @@ pub(crate) async fn fetch(
 pub(crate) struct GpuProbe {
     /// For people; browsers often say little.
     pub(crate) name: String,
-    /// Largest tensor that a shader can read.
-    pub(crate) binding_bytes_max: f64,
+    /// What a model can be too large for.
+    pub(crate) limits: GpuLimits,
 }
 
 /// Asks for a WebGPU adapter; none where the browser has no WebGPU or no GPU for it.
@@ -111,7 +99,12 @@ pub(crate) async fn probe_gpu() -> Option<GpuProbe> {
         .await
         .ok()
         .filter(|adapter| adapter.is_object())?;
-    let limit = get(&get(&adapter, "limits")?, "maxStorageBufferBindingSize")?.as_f64()?;
+    let limits = get(&adapter, "limits")?;
+    let limit = |name| get(&limits, name)?.as_f64().map(|bytes| bytes as u64);
+    let limits = GpuLimits {
+        binding_bytes_max: limit("maxStorageBufferBindingSize")?,
+        buffer_bytes_max: limit("maxBufferSize")?,
+    };
     let info = get(&adapter, "info").unwrap_or(JsValue::NULL);
     let text = |key| {
         get(&info, key)
@@ -125,8 +118,5 @@ pub(crate) async fn probe_gpu() -> Option<GpuProbe> {
     } else {
         name
     };
-    Some(GpuProbe {
-        name,
-        binding_bytes_max: limit,
-    })
+    Some(GpuProbe { name, limits })
 }

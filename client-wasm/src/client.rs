@@ -19,6 +19,8 @@ use shared::privacy::vector::mean_norm;
 use shared::text::{Dataset, Example, RawText, Tokenizer};
 
 use crate::artifacts::{self, Catalogue};
+use crate::cache::Files;
+use crate::cache::direct::Direct;
 use crate::device;
 use crate::error::ClientError;
 use crate::events::{Event, LoadingStage};
@@ -59,48 +61,49 @@ impl<T: Transport> Client<T> {
         server: impl Into<Server>,
         options: &ConnectOptions,
         key: ReleaseKey,
+        on_event: impl FnMut(Event),
+    ) -> Result<Self, ClientError> {
+        let files = Direct::new(&server.into());
+        Self::connect_with(&files, options, key, on_event).await
+    }
+
+    /// The same with files that come another way, and may be kept.
+    ///
+    /// The device is opened before anything large is fetched: a GPU that was asked for and cannot
+    /// hold the model is refused without a download.
+    ///
+    /// # Errors
+    ///
+    /// As `connect`.
+    pub async fn connect_with(
+        files: &impl Files,
+        options: &ConnectOptions,
+        key: ReleaseKey,
         mut on_event: impl FnMut(Event),
     ) -> Result<Self, ClientError> {
-        let mut loading = |stage, bytes, bytes_total| {
-            on_event(Event::Loading {
-                stage,
-                bytes,
-                bytes_total,
-            });
-        };
-        loading(LoadingStage::Catalogue, 0, 0);
-        let server = &server.into();
-        let catalogue = artifacts::catalogue(server).await?;
+        on_event(loading(LoadingStage::Catalogue, 0, 0));
+        let catalogue = artifacts::catalogue(files).await?;
         let (cut, bottom) = catalogue.bottom(options.cut, options.precision.name())?;
-        let config = artifacts::file(
-            server,
-            &catalogue.config,
-            LoadingStage::Catalogue,
-            |_, _| {},
-        )
-        .await?;
-        let config = ModelConfig::from_json(&config)?;
-        let tokenizer = artifacts::file(
-            server,
-            &catalogue.tokenizer,
-            LoadingStage::Tokenizer,
-            |bytes, total| loading(LoadingStage::Tokenizer, bytes, total),
-        )
-        .await?;
-        let weights = artifacts::file(
-            server,
-            &bottom.file,
-            LoadingStage::Bottom,
-            |bytes, total| {
-                loading(LoadingStage::Bottom, bytes, total);
-            },
-        )
-        .await?;
-        loading(LoadingStage::Device, 0, 0);
-        let table_bytes = 4 * config.vocab_size as u64 * config.d_model as u64;
-        let opened = device::open(options.device, table_bytes).await?;
+        let stage = LoadingStage::Catalogue;
+        let config = catalogue.file(files, &catalogue.config, stage, |_, _| {});
+        let config = ModelConfig::from_json(&config.await?)?;
         let cut = CutLayer::new(cut as usize, &config)?;
-        let bottom_model = BottomModel::load(&config, &weights, cut, &opened.device)?;
+        on_event(loading(LoadingStage::Device, 0, 0));
+        let opened = device::open(options.device, device::largest_tensor_bytes(&config)).await?;
+        let device::OpenDevice {
+            device,
+            kind,
+            name,
+            notice,
+        } = opened;
+        on_event(Event::Device { kind, name, notice });
+        let mut fetch = async |entry, stage| {
+            let told = |bytes, total| on_event(loading(stage, bytes, total));
+            catalogue.file(files, entry, stage, told).await
+        };
+        let tokenizer = fetch(&catalogue.tokenizer, LoadingStage::Tokenizer).await?;
+        let weights = fetch(&bottom.file, LoadingStage::Bottom).await?;
+        let bottom_model = BottomModel::load(&config, &weights, cut, &device)?;
         drop(weights);
         let asked = match options.seq_length_max {
             0 => SEQ_LENGTH_DEFAULT,
@@ -109,13 +112,9 @@ impl<T: Transport> Client<T> {
         let seq_length_max = asked.min(catalogue.seq_length_max) as usize;
         let tokenizer =
             Tokenizer::from_json(&tokenizer, seq_length_max.min(config.seq_length_max))?;
-        loading(LoadingStage::Warmup, 0, 0);
+        on_event(loading(LoadingStage::Warmup, 0, 0));
         let pipeline = Box::pin(Pipeline::new(tokenizer, bottom_model, key)).await?;
         mean_norm(&pipeline.bottom).await?; // the first pass compiles the shaders
-        let device::OpenDevice {
-            kind, name, notice, ..
-        } = opened;
-        on_event(Event::Device { kind, name, notice });
         let bottom_sha256 = bottom.file.digest()?;
         Ok(Self {
             catalogue,
@@ -196,6 +195,14 @@ impl<T> Client<T> {
 
     fn dataset(&self) -> Result<&Dataset, ClientError> {
         self.file.as_ref().ok_or(NO_FILE)?.dataset()
+    }
+}
+
+fn loading(stage: LoadingStage, bytes: u64, bytes_total: u64) -> Event {
+    Event::Loading {
+        stage,
+        bytes,
+        bytes_total,
     }
 }
 

@@ -16,7 +16,8 @@
 //! | [`outgoing`] | what a frame that is sent says, read from its bytes, for whoever watches |
 //! | [`device`] | WebGPU or the CPU |
 //! | [`mod@file`] | a file of labelled texts, and what is wrong with it |
-//! | [`artifacts`] | the bottom, its tokenizer and configuration: fetched and verified |
+//! | [`artifacts`] | the catalogue: the bottom, its tokenizer and configuration |
+//! | [`cache`] | its files: kept from visit to visit, resumed, verified before use |
 //! | [`client`] | all of it together: what the page and the command line call |
 //! | [`options`], [`events`], [`error`] | what goes in, what comes out, what goes wrong |
 //! | `bindings`, `browser` | the JavaScript boundary (wasm only) |
@@ -27,6 +28,7 @@ mod bindings;
 pub mod bottom_adapter;
 #[cfg(target_arch = "wasm32")]
 mod browser;
+pub mod cache;
 pub mod client;
 pub mod device;
 pub mod error;

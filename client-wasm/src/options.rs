@@ -29,6 +29,8 @@ pub enum BottomPrecision {
     F16,
     /// As the original.
     F32,
+    /// A quarter of the download: matrices in 8 bits with a scale a row, computed with as f32.
+    Int8,
 }
 
 impl BottomPrecision {
@@ -37,6 +39,7 @@ impl BottomPrecision {
         match self {
             Self::F16 => "f16",
             Self::F32 => "f32",
+            Self::Int8 => "int8",
         }
     }
 }

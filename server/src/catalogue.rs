@@ -6,6 +6,7 @@
 //! is served stays what was hashed even when somebody edits the model's directory. Nothing here
 //! serves anything; `routes` does.
 
+mod description;
 mod files;
 
 use std::collections::BTreeMap;
@@ -13,13 +14,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use description::{Answer, Description};
+use description::{FileDescription, describe};
 pub use files::Artifact;
 use files::sha256;
-use serde::Serialize;
 use shared::model::weights::{Precision, bottom_artifact};
 use shared::model::{ModelConfig, ModelError};
 use shared::protocol::limits::{Limits, MODEL_ID_BYTES_MAX};
-use shared::protocol::message::PROTOCOL_VERSION;
 
 use crate::session::{CutOffer, Offer};
 
@@ -89,42 +90,6 @@ pub struct Catalogue {
     cuts: Vec<CutOffer>,
 }
 
-/// The answer to `GET /v1/catalogue`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Description {
-    protocol_version: u16,
-    model_id: String,
-    family: String,
-    n_layers: usize,
-    d_model: usize,
-    seq_length_max: u16,
-    cuts: Vec<CutDescription>,
-    tokenizer: FileDescription,
-    config: FileDescription,
-    limits: Limits,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct CutDescription {
-    cut: u32,
-    artifacts: Vec<BottomDescription>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct BottomDescription {
-    precision: &'static str,
-    #[serde(flatten)]
-    file: FileDescription,
-}
-
-/// Where a file is, and how to know that it is the right one.
-#[derive(Debug, Clone, Serialize)]
-struct FileDescription {
-    path: String,
-    sha256: String,
-    bytes: u64,
-}
-
 impl Catalogue {
     /// Reads a Hugging Face directory and makes sure of its artifacts. Blocking; takes seconds the
     /// first time.
@@ -157,7 +122,7 @@ impl Catalogue {
         let shelf = files::Shelf::open(artifacts_dir, &sha256(&model), &sha256(&config_bytes))?;
         let mut artifacts = BTreeMap::new();
         for cut in &cuts {
-            for precision in [Precision::F16, Precision::F32] {
+            for precision in Precision::ALL {
                 let make = || bottom_artifact(&config, &model, *cut as usize, precision);
                 let artifact = shelf.keep(&bottom_name(*cut, precision), make, invalid)?;
                 artifacts.insert(bottom_name(*cut, precision), artifact);
@@ -183,9 +148,13 @@ impl Catalogue {
         })
     }
 
-    /// The answer to `GET /v1/catalogue`.
-    pub fn description(&self) -> &Description {
-        &self.description
+    /// The answer to `GET /v1/catalogue`. `program` is what the page runs and the path where it is
+    /// served; none where no page is.
+    pub fn answer(&self, program: Option<(&str, &Artifact)>) -> Answer<'_> {
+        Answer {
+            model: &self.description,
+            program: program.map(|(path, artifact)| FileDescription::new(path, artifact)),
+        }
     }
 
     /// A file by the last part of its path.
@@ -321,6 +290,7 @@ fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::F16 => "f16",
         Precision::F32 => "f32",
+        Precision::Int8 => "int8",
     }
 }
 
@@ -329,7 +299,7 @@ fn bottom_name(cut: u32, precision: Precision) -> String {
 }
 
 fn cut_offer(cut: u32, artifacts: &BTreeMap<String, Artifact>) -> CutOffer {
-    let names = [Precision::F16, Precision::F32].map(|precision| bottom_name(cut, precision));
+    let names = Precision::ALL.map(|precision| bottom_name(cut, precision));
     let sha256s = names
         .iter()
         .filter_map(|name| artifacts.get(name))
@@ -337,48 +307,6 @@ fn cut_offer(cut: u32, artifacts: &BTreeMap<String, Artifact>) -> CutOffer {
     CutOffer {
         cut,
         bottom_sha256: sha256s.collect(),
-    }
-}
-
-fn describe(
-    model_id: String,
-    config: &ModelConfig,
-    cuts: &[u32],
-    artifacts: &BTreeMap<String, Artifact>,
-    limits: Limits,
-) -> Description {
-    let file = |name: &str| {
-        let artifact = &artifacts[name];
-        let sha256 = artifact.sha256_hex();
-        let path = format!("{ARTIFACTS_PATH}/{name}?sha256={sha256}");
-        FileDescription {
-            path,
-            sha256,
-            bytes: artifact.bytes,
-        }
-    };
-    let bottom = |cut: u32, precision| {
-        let file = file(&bottom_name(cut, precision));
-        BottomDescription {
-            precision: precision_name(precision),
-            file,
-        }
-    };
-    let cut = |&cut: &u32| CutDescription {
-        cut,
-        artifacts: vec![bottom(cut, Precision::F16), bottom(cut, Precision::F32)],
-    };
-    Description {
-        protocol_version: PROTOCOL_VERSION,
-        model_id,
-        family: config.family.to_string(),
-        n_layers: config.n_layers,
-        d_model: config.d_model,
-        seq_length_max: limits.seq_length_max,
-        cuts: cuts.iter().map(cut).collect(),
-        tokenizer: file("tokenizer.json"),
-        config: file("config.json"),
-        limits,
     }
 }
 

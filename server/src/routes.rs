@@ -13,6 +13,7 @@ mod log;
 mod openapi;
 mod paging;
 mod principal;
+mod program;
 mod refusal;
 mod watch;
 
@@ -39,6 +40,7 @@ use tracing::Instrument;
 use crate::adapters::{AdapterStore, AdaptersError};
 use crate::app::App;
 use crate::auth::{Authenticator, Principal, Scope};
+use crate::catalogue::{Answer, Artifact};
 use crate::connection::{self, Opening, Registry};
 use crate::error::Fault;
 use crate::jobs::Runs;
@@ -75,6 +77,7 @@ pub struct State {
     slots: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     imports: Semaphore,
+    program: Option<Artifact>,
 }
 
 impl State {
@@ -113,11 +116,13 @@ impl State {
             tracker: tracker.clone(),
         });
         runs.take_up(&offer).await?;
+        let program = program::find(app.page.clone()).await;
         let slots = Arc::new(Semaphore::new(app.sessions_max));
         Ok(Self {
             quotas,
             watchers: Arc::new(Semaphore::new(watch::WATCHERS_MAX)),
             imports: Semaphore::new(IMPORTS_MAX),
+            program,
             auth,
             runs,
             resumable: Arc::default(),
@@ -207,6 +212,10 @@ pub fn router(state: Arc<State>) -> Router {
             let page = ServeDir::new(directory)
                 .precompressed_br()
                 .precompressed_gzip();
+            let router = match state.program {
+                Some(_) => router.merge(program::route()),
+                None => router,
+            };
             router.fallback_service(
                 Router::new()
                     .fallback_service(page)
@@ -235,13 +244,14 @@ async fn no_page() -> (StatusCode, &'static str) {
     path = "/v1/catalogue",
     tag = "model",
     responses(
-        (status = 200, description = "The catalogue, docs/protocol.md section 1", body = Object),
+        (status = 200, description = "The catalogue, docs/protocol.md section 1", body = Answer),
         (status = 401, description = "A token is needed, or this one is not accepted"),
     )
 )]
 async fn catalogue(state: Shared) -> Response {
-    let description = Json(state.app.catalogue.description()).into_response();
-    headers::revalidate(description).await
+    let program = state.program.as_ref().map(|file| (program::PATH, file));
+    let answer = Json(state.app.catalogue.answer(program)).into_response();
+    headers::revalidate(answer).await
 }
 
 /// The door of the WebSocket: browsers of other origins, other protocols and whom nobody let in stay

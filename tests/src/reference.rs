@@ -7,6 +7,7 @@ use safetensors::SafeTensors;
 use server::trainer::ActivationBatch;
 use server::trainer::step::DeviceBatch;
 use shared::adapter::{Adapter, peft};
+use shared::model::weights::{Precision, bottom_artifact};
 use shared::model::{BottomModel, CutActivations, CutLayer, ModelConfig, TokenBatch, TopModel};
 
 /// One directory below tests/fixtures/reference.
@@ -55,6 +56,18 @@ impl Reference {
     pub fn bottom(&self, cut: usize) -> BottomModel {
         let cut = CutLayer::new(cut, &self.config).expect("a cut of this model");
         BottomModel::load(&self.config, &self.model, cut, &self.device).expect("the weights fit")
+    }
+
+    /// The bottom of a cut as a client has it that fetched it in a precision.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be cut out or read.
+    pub fn fetched_bottom(&self, cut: usize, precision: Precision) -> BottomModel {
+        let artifact = bottom_artifact(&self.config, &self.model, cut, precision)
+            .expect("the weights can be written");
+        let cut = CutLayer::new(cut, &self.config).expect("a cut of this model");
+        BottomModel::load(&self.config, &artifact, cut, &self.device).expect("the artifact fits")
     }
 
     /// The top of a cut.

@@ -5,7 +5,7 @@
  *
  * | call of `Client` | gives |
  * |---|---|
- * | `connect(server, ConnectOptions, onEvent)` | a `Client` |
+ * | `connect(server, ConnectOptions, onEvent, Files)` | a `Client` |
  * | `catalogue()` | `Catalogue` |
  * | `mechanisms()`, at once | `Mechanism[]`, in the order in which they are offered |
  * | `read_file(name, bytes)`, `choose_columns(Columns)` | `DatasetReport` |
@@ -24,15 +24,32 @@
  * Calls that are not answered at once wait for each other, in the order in which they were made.
  *
  * @typedef {"auto"|"cpu"|"gpu"} DeviceChoice
- * @typedef {"f16"|"f32"} Precision
+ * @typedef {"f16"|"f32"|"int8"} Precision
  * @typedef {"unchanged"|"near"|"far"|"removed"|"special"} TokenKind
  * @typedef {"off"|"floor"|"top"|"sigmoid"} ContributionReading
  * @typedef {"server"|"client"} LabelPlace
  * @typedef {"frozen"|"lora"} BottomTraining
  *
  * @typedef {{ device: DeviceChoice, cut: number|null, precision: Precision, token: string|null }} ConnectOptions
- * @typedef {{ model_id: string, family: string, n_layers: number, d_model: number, cuts: number[] }} Model
+ * @typedef {{ cut: number, precision: Precision, bytes: number }} BottomSize
+ * @typedef {{ model_id: string, family: string, n_layers: number, d_model: number, cuts: number[], bottoms: BottomSize[] }} Model
  * @typedef {{ models: Model[], model_id: string, cut: number }} Catalogue
+ *
+ * @typedef {object} Files what the client takes files from: its calls go back to the page
+ * @property {string} catalogue as the server wrote it
+ * @property {(path: string, sha256: string, from: number) => Promise<Answer>} open asks for a file from a byte on
+ * @property {(sha256: string, label: string) => Promise<KeptFile|undefined>} kept opens what is kept of it
+ * @typedef {object} Answer
+ * @property {number} status
+ * @property {string|undefined} range the header `Content-Range`
+ * @property {() => Promise<Uint8Array|undefined>} next undefined after the last bytes; throws where they are lost
+ * @property {() => void} cancel
+ * @typedef {object} KeptFile all at once, as a file in a worker is
+ * @property {() => number} bytes
+ * @property {(at: number, into: Uint8Array) => number} read
+ * @property {(bytes: Uint8Array) => void} append all or none; throws where there is no room
+ * @property {() => void} clear
+ * @property {() => void} close
  *
  * @typedef {object} Mechanism one of those on offer; the first one is recommended
  * @property {string} name as it is chosen

@@ -34,6 +34,25 @@ export function wantedFrom({ mechanism, protection }, mechanisms) {
   };
 }
 
+/** The stages of loading that follow each other; the files of the model come beside them. */
+const IN_ORDER = ["catalogue", "program", "device", "warmup"];
+
+/**
+ * Says how far a stage of loading is. One with bytes is done with its last byte, another when the next one begins.
+ * @param {Pick<import("./initial.js").State, "loading"|"device">} state
+ * @param {string} stage
+ * @returns {"waiting"|"current"|"done"}
+ */
+export function stageOf({ loading, device }, stage) {
+  const known = loading[stage];
+  if (known === undefined) return "waiting";
+  if (known.bytesTotal > 0) return known.bytes < known.bytesTotal ? "current" : "done";
+  if (stage === "device") return device === null ? "current" : "done";
+  const place = IN_ORDER.indexOf(stage);
+  const isOver = IN_ORDER.some((one, index) => place >= 0 && index > place && loading[one]);
+  return isOver ? "done" : "current";
+}
+
 /** Says whether leaving the page now would lose work. @param {import("./initial.js").Phase} phase */
 export function isBusy(phase) {
   return phase === "preparing" || phase === "training" || phase === "paused";

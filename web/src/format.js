@@ -74,6 +74,15 @@ function pair(large, largeUnit, small, smallUnit) {
 }
 
 /**
+ * Formats a day: `25 Nov 2026`.
+ * @param {number} millis since 1970
+ */
+export function day(millis) {
+  const style = /** @type {const} */ ({ day: "numeric", month: "short", year: "numeric" });
+  return new Intl.DateTimeFormat("en-GB", style).format(millis);
+}
+
+/**
  * Formats a pace: per second where that is at least one, else the time of one.
  * @param {number} perSecond
  * @param {string} noun

@@ -12,7 +12,7 @@ import { NOTHING_LEFT } from "./left.js";
  * @property {string[]} missing what this browser lacks; empty when it is supported
  * @property {import("./settings.js").Settings} settings
  * @property {Record<string, { bytes: number, bytesTotal: number }>} loading by stage
- * @property {string|null} loadingStage
+ * @property {Kept|null} kept what the browser keeps of models; null while that is not known, or where it keeps nothing
  * @property {import("./contract.js").DeviceInfo|null} device
  * @property {import("./contract.js").Catalogue|null} catalogue
  * @property {import("./contract.js").Mechanism[]} mechanisms empty while they are not known
@@ -35,6 +35,15 @@ import { NOTHING_LEFT } from "./left.js";
 
 /** @typedef {import("./contract.js").Prediction & { text: string, pair: string|null, preview: import("./contract.js").Preview|null }} Answer */
 /** @typedef {{ labels: import("./contract.js").LabelPlace, bottom: import("./contract.js").BottomTraining }} TrainChoice the training options that change what leaves */
+
+/**
+ * @typedef {object} Kept
+ * @property {import("./models/store.js").StoredFile[]} files
+ * @property {number|null} usage bytes that the browser counts for this site, in all; null where it does not say
+ * @property {number|null} quota bytes that it allows
+ * @property {boolean} persisted whether it removes them only when asked to
+ * @property {string|null} problem why the last wish was not granted, a key of `KEPT_PROBLEMS`
+ */
 
 /**
  * @typedef {object} ReadingState
@@ -65,7 +74,7 @@ export function initialState(settings) {
     missing: [],
     settings,
     loading: {},
-    loadingStage: null,
+    kept: null,
     device: null,
     catalogue: null,
     mechanisms: [],

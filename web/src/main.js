@@ -5,6 +5,7 @@ import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/file.js";
 import "./elements/left.js";
+import "./elements/models.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
@@ -15,6 +16,7 @@ import "./elements/status.js";
 import "./elements/steps.js";
 import "./elements/train.js";
 import { createController } from "./controller.js";
+import { createShelf } from "./models/shelf.js";
 import { missingFeatures } from "./support.js";
 import { observeRequests } from "./requests.js";
 import { findServer, withServer } from "./server.js";
@@ -55,7 +57,11 @@ const announcer = /** @type {HTMLElement} */ (document.getElementById("announcer
 function dispatch(event) {
   state = reduce(state, { ...event, at: performance.now(), origins });
   if (renderTimer === 0) renderTimer = window.setTimeout(render, RENDER_MILLIS_MIN);
+  if (event.type === "connected" || event.type === "failed") shelf.refresh();
 }
+
+/** What the browser keeps of models, for this page's list of it. */
+const shelf = createShelf({ dispatch, storage: navigator.storage });
 
 function render() {
   renderTimer = 0;
@@ -91,8 +97,7 @@ function announce() {
 const controller = createController({
   dispatch,
   getState: () => state,
-  startWorker: () =>
-    /** @type {any} */ (new Worker(workerAddress(), { type: "module" })),
+  startWorker: () => /** @type {any} */ (new Worker(workerAddress(), { type: "module" })),
   origin: server.origin,
 });
 
@@ -134,6 +139,9 @@ const ACTIONS = {
   resume: () => controller.resume(),
   stop: () => controller.stop(),
   predict: (sentences) => controller.predict(sentences),
+  remove_kept: (name) => shelf.remove(name),
+  remove_all_kept: () => shelf.removeAll(),
+  persist_kept: () => shelf.persist(),
 };
 
 document.addEventListener("ask", (event) => {

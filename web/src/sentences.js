@@ -1,7 +1,7 @@
 /** What the page says when something happens: advice for errors, announcements for screen readers. Pure. */
 
 import { isBusy } from "./derived.js";
-import { count, decimal, duration, percent } from "./format.js";
+import { bytes, count, decimal, duration, percent } from "./format.js";
 import { bestValidation, millisLeft } from "./run.js";
 
 /** Errors after which the client cannot go on and has to connect again. */
@@ -40,6 +40,8 @@ const ADVICE = {
   UnknownAdapter: "Ask the server for its list of adapters, and choose one of them.",
   UnknownCut: "Choose another cut under “Model and device”.",
   Unreachable: "Check that the server is running and that you are online, then connect again.",
+  WrongArtifact:
+    "Nothing of it was used or kept. Connect again; if it happens again, tell whoever runs the server.",
   WorkerFailed: "Reload the page. If it happens again, try another browser.",
   WrongBottom: "Reload the page to get the server’s current model.",
   WrongVersion: "Reload the page to get the server’s current version.",
@@ -69,16 +71,87 @@ export function adviceFor(name, place) {
 
 /** @type {Record<string, string>} */
 const STAGE_NAMES = {
-  program: "Program",
   catalogue: "Model list",
+  program: "Program",
   device: "Device",
-  bottom: "First part of the model",
   tokenizer: "Tokenizer",
+  bottom: "First part of the model",
   warmup: "Warm-up",
 };
 
-/** The stages of loading, in the order in which they happen. */
+/** The stages of loading, in the order in which they begin; files come side by side. */
 export const LOADING_STAGES = Object.entries(STAGE_NAMES).map(([stage, name]) => ({ stage, name }));
+
+/** How the weights of the first part may be fetched, the usual way first. @type {Record<import("./contract.js").Precision, string>} */
+const PRECISIONS = { f16: "16 bit", f32: "32 bit", int8: "8 bit" };
+/**
+ * What a precision costs in accuracy, in a few words. Only what has been measured and stands in docs/results, with the
+ * name of the file; nothing is said of the others.
+ * @type {Partial<Record<string, string>>}
+ */
+const MEASURED_COSTS = {};
+
+/**
+ * Names a precision, with the size of the download where it is known.
+ * @param {import("./contract.js").Precision} precision
+ * @param {number|undefined} bottomBytes
+ */
+export function precisionName(precision, bottomBytes) {
+  const size = bottomBytes === undefined ? undefined : bytes(bottomBytes);
+  return [PRECISIONS[precision], size, MEASURED_COSTS[precision]].filter(Boolean).join(", ");
+}
+
+/** The precisions that can be chosen. */
+export const PRECISION_NAMES = /** @type {import("./contract.js").Precision[]} */ (
+  Object.keys(PRECISIONS)
+);
+
+/** What is kept in the browser. */
+export const KEPT = {
+  title: "Kept in this browser",
+  what: "What",
+  size: "Size",
+  since: "Since",
+  remove: "Remove",
+  removeAll: "Remove all",
+  ask: "Ask the browser to keep it",
+  persisted: "The browser removes it only when you ask for it.",
+  transient: "The browser may remove it when it is short of space.",
+  about:
+    "The model and the program are kept, so that the next visit fetches them no more. None of it is yours: no text, no label, nothing trained.",
+  program: "Program of this page",
+};
+
+/** Why a wish for what is kept was not granted. @type {Record<string, string>} */
+export const KEPT_PROBLEMS = {
+  in_use: "A file is in use, here or in another tab. Try again when it is loaded.",
+  not_persisted: "The browser did not agree. It often does after a bookmark or a few more visits.",
+};
+
+/**
+ * Sums up what is kept.
+ * @param {import("./initial.js").Kept} kept
+ */
+export function keptSummary({ files }) {
+  const total = files.reduce((sum, file) => sum + file.bytes, 0);
+  return files.length === 0
+    ? `${KEPT.title}: nothing`
+    : `${KEPT.title}: ${count(files.length, "file")}, ${bytes(total)}`;
+}
+
+/**
+ * Says how much room there is; empty where the browser does not say.
+ * @param {import("./initial.js").Kept} kept
+ */
+export function keptRoom({ usage, quota }) {
+  if (usage === null || quota === null) return "";
+  return `This site uses ${bytes(usage)} of the ${bytes(quota)} that the browser allows it.`;
+}
+
+/** Names a kept file: `MODEL FILE`, or the program. @param {string} label */
+export function keptName(label) {
+  return label === "program" ? KEPT.program : label.replace("_", " ");
+}
 
 /** @type {Record<string, string>} */
 const REASONS = {

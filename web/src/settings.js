@@ -34,7 +34,7 @@ export function parseHash(hash) {
   return {
     device: oneOf(given.get("device"), ["auto", "cpu", "gpu"], DEFAULT_SETTINGS.device),
     cut: integer(given.get("cut"), CUT_MAX),
-    precision: oneOf(given.get("precision"), ["f16", "f32"], DEFAULT_SETTINGS.precision),
+    precision: oneOf(given.get("precision"), ["f16", "f32", "int8"], DEFAULT_SETTINGS.precision),
     mechanism: name(given.get("mechanism")),
     protection: percentage(given.get("protection"), DEFAULT_SETTINGS.protection),
   };

@@ -35,12 +35,13 @@ export function reduce(state, event) {
     case "loading":
       return {
         ...state,
-        loadingStage: event.stage,
         loading: {
           ...state.loading,
-          [event.stage]: { bytes: event.bytes, bytesTotal: event.bytes_total },
+          [event.stage]: loadedBytes(state.loading[event.stage], event),
         },
       };
+    case "kept_listed":
+      return { ...state, kept: event.kept };
     case "device":
       return { ...state, device: { kind: event.kind, name: event.name, notice: event.notice } };
     case "connected":
@@ -169,12 +170,23 @@ function runEvent(state, event) {
   }
 }
 
+/**
+ * Bytes are told twice: as they come, and as the client takes them. They do not go back, unless 0 begins anew.
+ * @param {{ bytes: number, bytesTotal: number }|undefined} known
+ * @param {any} event
+ */
+function loadedBytes(known, event) {
+  const bytes = event.bytes === 0 ? 0 : Math.max(known?.bytes ?? 0, event.bytes);
+  return { bytes, bytesTotal: event.bytes_total };
+}
+
 /** @param {State} state @returns {State} */
 function connectStarted(state) {
   const fresh = initialState(state.settings);
-  const { columns, wanted, choice, left } = state;
+  const { columns, wanted, choice, kept, left } = state;
   const file = state.file && { ...state.file, read: false };
-  return { ...fresh, file, columns, wanted, choice, left, releasedFiles: releasedFiles(state) };
+  const stays = { file, columns, wanted, choice, kept, left };
+  return { ...fresh, ...stays, releasedFiles: releasedFiles(state) };
 }
 
 /**
@@ -188,7 +200,7 @@ function connected(state, { catalogue, mechanisms }) {
   const entry = mechanismOf(mechanisms, state.wanted.mechanism);
   const kept = entry !== null && entry.level !== "";
   const wanted = kept ? state.wanted : wantedFrom(state.settings, mechanisms);
-  return { ...privacyWanted(next, wanted), loadingStage: null };
+  return privacyWanted(next, wanted);
 }
 
 /** @param {State} state */

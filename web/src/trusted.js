@@ -18,7 +18,8 @@ const factory = /** @type {any} */ (globalThis).trustedTypes;
 const policy = factory?.createPolicy("cutlayer", { createScriptURL: allowedAddress });
 
 /** @param {string} address @returns {string} */
-const trusted = (address) => (policy ?? { createScriptURL: allowedAddress }).createScriptURL(address);
+const trusted = (address) =>
+  (policy ?? { createScriptURL: allowedAddress }).createScriptURL(address);
 
 /** The address of the worker, as `new Worker` takes it. */
 export const workerAddress = () => trusted(WORKER);

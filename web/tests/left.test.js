@@ -60,10 +60,7 @@ test("sums are of everything and by purpose", () => {
     examples: { messages: 2, requests: 0, bytes: 1624 },
   });
   assert.deepEqual(sumOf(left), { messages: 3, requests: 2, bytes: 1724 });
-  assert.equal(
-    plain(summaryOf(sumOf(left))),
-    "So far 2 requests and 3 messages with 1.7 kB",
-  );
+  assert.equal(plain(summaryOf(sumOf(left))), "So far 2 requests and 3 messages with 1.7 kB");
 });
 
 test("memory is bounded and the sums are not", () => {
@@ -114,10 +111,7 @@ test("what came from the cache has not left, what was only confirmed has", () =>
 test("a piece says what is in it in words and numbers", () => {
   const [piece] = record(UPLOAD).pieces;
   const content = plain(contentOf(piece));
-  assert.equal(
-    content,
-    "2 texts; no label; 3 × 128 numbers (f16), beginning -0.500, 0.125 …",
-  );
+  assert.equal(content, "2 texts; no label; 3 × 128 numbers (f16), beginning -0.500, 0.125 …");
   assert.equal(plain(sizeOf(piece)), "812 B");
   const [asked] = record(request("https://page.example/")).pieces;
   assert.equal(sizeOf(asked), "headers");

@@ -18,8 +18,16 @@ const POLICY =
   "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'; trusted-types cutlayer";
 
+/** A catalogue without files: the stub needs none. */
+const CATALOGUE = JSON.stringify({ cuts: [], program: null });
+
 function serve({ url }, response) {
   const { pathname } = new URL(url, "http://localhost");
+  if (pathname === "/v1/catalogue") {
+    response.writeHead(200, { "Content-Type": "application/json" });
+    response.end(CATALOGUE);
+    return;
+  }
   const name = pathname === "/" ? "/index.html" : normalize(decodeURIComponent(pathname));
   const file = join(WEB, name === "/client_wasm.js" ? "tests/stub-client.js" : name);
   const found = file.startsWith(WEB) && existsSync(file) && statSync(file).isFile();

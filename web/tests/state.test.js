@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { currentStep, isSecondRelease, isUsable, openSteps } from "../src/derived.js";
+import { currentStep, isSecondRelease, isUsable, openSteps, stageOf } from "../src/derived.js";
 import { initialState } from "../src/initial.js";
 import { DEFAULT_SETTINGS } from "../src/settings.js";
 import { isOutdated, isSameCurve } from "../src/reading.js";
@@ -234,4 +234,28 @@ test("a measurement that fails ends, and says so in its place", () => {
   assert.equal(state.failure?.place, "reading");
   assert.equal(state.phase, "privacy");
   assert.equal(reduce(state, { type: "reading_requested" }).failure, null);
+});
+
+test("loading counts side by side, and does not go back unless it begins anew", () => {
+  const loading = (/** @type {string} */ stage, /** @type {number} */ bytes, total = 100) => ({
+    type: "loading",
+    stage,
+    bytes,
+    bytes_total: total,
+  });
+  const begun = after(loading("catalogue", 0, 0), loading("program", 40), loading("bottom", 70));
+  const stages = (/** @type {any} */ state) =>
+    ["catalogue", "program", "bottom", "tokenizer", "device"].map((stage) => stageOf(state, stage));
+  assert.deepEqual(stages(begun), ["done", "current", "current", "waiting", "waiting"]);
+  // The client takes the bytes that have come already.
+  const taken = reduce(begun, loading("bottom", 10));
+  assert.equal(taken.loading.bottom.bytes, 70);
+  assert.equal(reduce(taken, loading("bottom", 0)).loading.bottom.bytes, 0);
+  const later = [loading("program", 100), loading("device", 0, 0), loading("bottom", 100)].reduce(
+    reduce,
+    begun,
+  );
+  assert.deepEqual(stages(later), ["done", "done", "done", "waiting", "current"]);
+  const opened = reduce(later, { type: "device", kind: "cpu", name: "", notice: null });
+  assert.equal(stageOf(opened, "device"), "done");
 });

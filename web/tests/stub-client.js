@@ -67,7 +67,16 @@ export class Client {
   }
 
   async catalogue() {
-    const model = { model_id: "stub", family: "bert", n_layers: 6, d_model: 384, cuts: [0, 1, 2] };
+    const cuts = [0, 1, 2];
+    const sizes = { f16: 24e6, f32: 48e6, int8: 12e6 };
+    const bottoms = cuts.flatMap((cut) =>
+      Object.entries(sizes).map(([precision, bytes]) => ({
+        cut,
+        precision,
+        bytes: bytes * (1 + cut / 8),
+      })),
+    );
+    const model = { model_id: "stub", family: "bert", n_layers: 6, d_model: 384, cuts, bottoms };
     return { models: [model], model_id: "stub", cut: 1 };
   }
 

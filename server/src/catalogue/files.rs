@@ -23,6 +23,22 @@ pub struct Artifact {
 }
 
 impl Artifact {
+    /// Describes a file that is there, reading it once in pieces; none where there is none.
+    pub(crate) fn of_file(path: PathBuf) -> io::Result<Option<Self>> {
+        let file = match fs::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut hasher = Sha256::new();
+        let bytes = io::copy(&mut io::BufReader::new(file), &mut hasher)?;
+        let sha256 = hasher.finalize().into();
+        Ok(Some(Self {
+            path,
+            sha256,
+            bytes,
+        }))
+    }
+
     /// The sha256 as the catalogue, the `ETag` and the query spell it.
     pub fn sha256_hex(&self) -> String {
         hex(&self.sha256)
@@ -183,6 +199,17 @@ mod tests {
         assert_eq!(hex(&sha256(b"abc")), expected);
         assert_eq!(unhex(expected), Some(sha256(b"abc")));
         assert_eq!(unhex::<32>("zz"), None);
+    }
+
+    #[test]
+    fn a_file_is_described_by_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("program.wasm");
+        assert_eq!(Artifact::of_file(path.clone()).unwrap(), None);
+        fs::write(&path, b"abc").unwrap();
+        let artifact = Artifact::of_file(path).unwrap().unwrap();
+        assert_eq!((artifact.bytes, artifact.sha256), (3, sha256(b"abc")));
+        assert!(Artifact::of_file(directory.path().to_owned()).is_err());
     }
 
     #[test]

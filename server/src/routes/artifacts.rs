@@ -29,8 +29,11 @@ pub(super) struct Version {
     params(("name" = String, Path, description = "As the catalogue names it")),
     responses(
         (status = 200, description = "A bottom", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn bottom(
@@ -49,8 +52,11 @@ pub(super) async fn bottom(
     tag = "model",
     responses(
         (status = 200, description = "The tokenizer", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn tokenizer(
@@ -68,8 +74,11 @@ pub(super) async fn tokenizer(
     tag = "model",
     responses(
         (status = 200, description = "The model's configuration", content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for; If-Range takes the strong ETag"),
+        (status = 304, description = "The client has this content"),
         (status = 401, description = "A token is needed, or this one is not accepted"),
         (status = 404, description = "The catalogue has no such file"),
+        (status = 416, description = "The file has no such range"),
     )
 )]
 pub(super) async fn config(
@@ -84,6 +93,16 @@ async fn file(state: &State, name: &str, version: &Version, request: Request) ->
     let Some(artifact) = state.app.catalogue.artifact(name) else {
         return (StatusCode::NOT_FOUND, "the catalogue has no such file\n").into_response();
     };
+    answer(artifact, ServeFile::new(&artifact.path), version, request).await
+}
+
+/// Answers for a file of the catalogue, whose bytes `file` sends.
+pub(super) async fn answer(
+    artifact: &Artifact,
+    file: ServeFile,
+    version: &Version,
+    request: Request,
+) -> Response {
     let sha256 = artifact.sha256_hex();
     let cache_control = match &version.sha256 {
         None => ASK_EACH_TIME,
@@ -99,7 +118,7 @@ async fn file(state: &State, name: &str, version: &Version, request: Request) ->
     let mut response = if is_known(request.headers(), &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        send(artifact, &etag, request).await
+        send(file, &etag, request).await
     };
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         let headers = response.headers_mut();
@@ -112,13 +131,17 @@ async fn file(state: &State, name: &str, version: &Version, request: Request) ->
 
 /// Sends the file or the asked-for range of it. Conditions are judged here, by content; the file's
 /// time says nothing.
-async fn send(artifact: &Artifact, etag: &HeaderValue, mut request: Request) -> Response {
+async fn send(mut file: ServeFile, etag: &HeaderValue, mut request: Request) -> Response {
     let headers = request.headers_mut();
     if headers
         .get(header::IF_RANGE)
         .is_some_and(|condition| condition != etag)
     {
         headers.remove(header::RANGE);
+    }
+    // A range counts the bytes that were hashed, not those of a compressed twin beside them.
+    if headers.contains_key(header::RANGE) {
+        headers.remove(header::ACCEPT_ENCODING);
     }
     for condition in [
         header::IF_RANGE,
@@ -129,7 +152,7 @@ async fn send(artifact: &Artifact, etag: &HeaderValue, mut request: Request) -> 
     ] {
         headers.remove(condition);
     }
-    match ServeFile::new(&artifact.path).try_call(request).await {
+    match file.try_call(request).await {
         Ok(response) => response.map(axum::body::Body::new),
         Err(error) => {
             tracing::error!(%error, "an artifact cannot be read");

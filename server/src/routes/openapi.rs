@@ -92,7 +92,14 @@ mod tests {
             assert!(delete["responses"].get(status).is_some(), "{status}");
         }
         let schemas = description["components"]["schemas"].as_object().unwrap();
-        for name in ["JobView", "EventPage", "EventRecord", "JobState", "Refusal"] {
+        for name in [
+            "JobView",
+            "EventPage",
+            "EventRecord",
+            "JobState",
+            "Refusal",
+            "FileDescription",
+        ] {
             assert!(schemas.contains_key(name), "{name}");
         }
     }

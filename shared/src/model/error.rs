@@ -1,5 +1,7 @@
 //! What can be wrong with a model directory or with the numbers given to a model.
 
+use crate::protocol::tensor::TensorError;
+
 /// A model could not be read, or was asked for something that it does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
@@ -26,12 +28,20 @@ pub enum ModelError {
         actual: Vec<usize>,
     },
     /// A tensor is not stored as a floating-point type that this project reads.
-    #[error("tensor `{name}` has dtype {dtype}; F32, F16 and BF16 are read")]
+    #[error("tensor `{name}` has dtype {dtype}; F32, F16, BF16 and I8 with scales are read")]
     TensorDtype {
         /// The tensor's name.
         name: String,
         /// In the file.
         dtype: String,
+    },
+    /// A matrix cannot be written in 8 bits, or is not read from them.
+    #[error("tensor `{name}` in 8 bits: {reason}")]
+    TensorInt8 {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong.
+        reason: TensorError,
     },
     /// The cut is not below the number of blocks.
     #[error("cut {cut} is out of range: the model has {n_layers} blocks, so 0 to {} are possible", n_layers - 1)]

@@ -16,6 +16,7 @@ mod error;
 mod feed_forward;
 mod groups;
 mod head;
+mod int8;
 mod kernel;
 mod linear;
 mod sequences;

@@ -13,6 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::{Family, ModelConfig};
 use super::error::ModelError;
+use super::int8;
 
 /// How the numbers of a bottom artifact are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +22,14 @@ pub enum Precision {
     F16,
     /// As the original.
     F32,
+    /// A quarter of the bytes: matrices in 8 bits with a scale a row (`int8.rs`), vectors as the
+    /// original. Read as the f32 numbers that the bytes stand for.
+    Int8,
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F16, Self::F32, Self::Int8];
 }
 
 /// A read-only view on a `model.safetensors`.
@@ -66,10 +75,19 @@ impl<'a> Weights<'a> {
                 actual: view.shape().to_vec(),
             });
         }
+        if let Some(scales) = self.scales(&found, &view) {
+            return int8::read(&found, shape, &scales, view.data());
+        }
         to_f32(&view).ok_or_else(|| ModelError::TensorDtype {
             name: found,
             dtype: format!("{:?}", view.dtype()),
         })
+    }
+
+    /// The scales of a tensor that is stored in 8 bits; none for another.
+    fn scales(&self, found: &str, view: &TensorView<'_>) -> Option<TensorView<'_>> {
+        let stored = view.dtype() == Dtype::I8;
+        stored.then(|| self.file.tensor(&int8::scale_name(found)).ok())?
     }
 
     /// The file's own name of a tensor, and the tensor.
@@ -199,29 +217,47 @@ pub fn bottom_artifact(
         let (found, view) = weights
             .find(&name)
             .ok_or(ModelError::MissingTensor { name: name.clone() })?;
-        let values = weights.tensor(&name, view.shape())?;
-        stored.insert(found, (view.shape().to_vec(), encode(&values, precision)));
+        let (shape, values) = (view.shape().to_vec(), weights.tensor(&name, view.shape())?);
+        if precision == Precision::Int8 && shape.len() == 2 {
+            let [scales, numbers] = int8::write(&found, &shape, &values)?;
+            stored.insert(int8::scale_name(&found), scales);
+            stored.insert(found, numbers);
+        } else {
+            stored.insert(found, encode(shape, &values, precision));
+        }
     }
-    let dtype = match precision {
-        Precision::F16 => Dtype::F16,
-        Precision::F32 => Dtype::F32,
-    };
     let views = stored
         .iter()
-        .map(|(name, (shape, bytes))| Ok((name, TensorView::new(dtype, shape.clone(), bytes)?)))
+        .map(|(name, tensor)| {
+            let Stored { dtype, shape, data } = tensor;
+            Ok((name, TensorView::new(*dtype, shape.clone(), data)?))
+        })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(|error| ModelError::Safetensors(error.to_string()))?;
     safetensors::serialize(views, None).map_err(|error| ModelError::Safetensors(error.to_string()))
 }
 
-fn encode(values: &[f32], precision: Precision) -> Vec<u8> {
-    match precision {
-        Precision::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Precision::F16 => values
-            .iter()
-            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
-            .collect(),
-    }
+/// A tensor of a file that is being written.
+#[derive(Debug, PartialEq)]
+pub(super) struct Stored {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Vec<u8>,
+}
+
+/// Numbers as floating point; of an `Int8` file, what is no matrix.
+fn encode(shape: Vec<usize>, values: &[f32], precision: Precision) -> Stored {
+    let (dtype, data) = match precision {
+        Precision::F32 | Precision::Int8 => {
+            let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (Dtype::F32, data)
+        }
+        Precision::F16 => {
+            let narrow = values.iter().map(|v| f16::from_f32(*v));
+            (Dtype::F16, narrow.flat_map(f16::to_le_bytes).collect())
+        }
+    };
+    Stored { dtype, shape, data }
 }
 
 /// The numbers of a floating-point tensor; `None` for other dtypes.
@@ -275,8 +311,8 @@ mod tests {
 
     #[test]
     fn half_precision_is_read_back_rounded() {
-        let bytes = encode(&[1.0, 0.1], Precision::F16);
-        let view = TensorView::new(Dtype::F16, vec![2], &bytes).unwrap();
+        let stored = encode(vec![2], &[1.0, 0.1], Precision::F16);
+        let view = TensorView::new(stored.dtype, vec![2], &stored.data).unwrap();
         let read = to_f32(&view).unwrap();
         assert_eq!(read[0], 1.0);
         assert!((read[1] - 0.1).abs() < 1e-4 && read[1] != 0.1);

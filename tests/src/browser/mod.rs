@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`recorder`] | a proxy in front of the daemon that keeps every byte |
+//! | [`downloads`] | a proxy that counts the bytes of answers and loses connections within them |
 //! | [`traffic`] | those bytes as requests and unmasked WebSocket messages |
 //! | [`secrets`] | what must not be among them, in every encoding that it could have |
 //! | [`chromium`] | Chromium and its driver as processes |
@@ -11,6 +12,7 @@
 //! It does not know the page: `tests/tests/browser` does.
 
 pub mod chromium;
+pub mod downloads;
 pub mod recorder;
 pub mod secrets;
 pub mod traffic;

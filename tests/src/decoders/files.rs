@@ -107,6 +107,10 @@ fn is_loaded(config: &ModelConfig, weights: &[u8]) -> bool {
                 bottom_artifact(config, weights, 0, precision).expect("what loads can be cut out");
             assert!(BottomModel::load(config, &artifact, cut, &device).is_ok());
         }
+        // In 8 bits only what is finite can be written; what is written can be read.
+        if let Ok(artifact) = bottom_artifact(config, weights, 0, Precision::Int8) {
+            assert!(BottomModel::load(config, &artifact, cut, &device).is_ok());
+        }
     }
     bottom.is_ok() && top.is_ok()
 }

@@ -10,4 +10,5 @@ mod page;
 mod reading;
 mod rows;
 mod search;
+mod start;
 mod training;

@@ -1,5 +1,6 @@
 //! The page by its `data-testid` hooks (web/README.md), and all that it needs around it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -29,29 +30,41 @@ pub struct Page {
 impl Page {
     /// Starts all of it and waits until the model is loaded. `test` names the pictures.
     pub async fn open(test: &str, gpu: Gpu, settings: &str) -> anyhow::Result<Self> {
-        let built = env::var_os("CUTLAYER_PAGE").context("CUTLAYER_PAGE names the built page")?;
-        let options = Options {
-            page: Some(PathBuf::from(built)),
-            ..Options::default()
-        };
-        let server = TestServer::start_with(&model(), options).await?;
-        let recorder = Recorder::start(server.addr).await?;
+        let server = serve().await?;
+        let daemon = server.addr;
+        let page = Self::show(test, gpu, server, daemon).await?;
+        page.visit(settings).await?;
+        page.phase("ready", COMPUTED).await?;
+        page.picture("1-ready").await?;
+        Ok(page)
+    }
+
+    /// Starts a browser for the page of a daemon that is reached by `way`, itself or a proxy.
+    pub async fn show(
+        test: &str,
+        gpu: Gpu,
+        server: TestServer,
+        way: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let recorder = Recorder::start(way).await?;
         let chromium = Chromium::start(gpu).await?;
         let shots = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("screenshots")
             .join(test);
         fs::create_dir_all(&shots)?;
-        let page = Self {
+        Ok(Self {
             server,
             recorder,
             chromium,
             shots,
-        };
-        let address = format!("http://{}/#{settings}", page.recorder.addr);
-        page.session().goto(&address).await?;
-        page.phase("ready", COMPUTED).await?;
-        page.picture("1-ready").await?;
-        Ok(page)
+        })
+    }
+
+    /// Opens the page as a new document, whatever was shown.
+    pub async fn visit(&self, settings: &str) -> anyhow::Result<()> {
+        self.session().goto("about:blank").await?;
+        let address = format!("http://{}/#{settings}", self.recorder.addr);
+        self.session().goto(&address).await
     }
 
     pub fn session(&self) -> &Session {
@@ -197,6 +210,16 @@ impl Page {
         ensure!(asked > 0, "the browser logs no requests");
         Ok(())
     }
+}
+
+/// Starts a daemon that serves the built page.
+pub async fn serve() -> anyhow::Result<TestServer> {
+    let built = env::var_os("CUTLAYER_PAGE").context("CUTLAYER_PAGE names the built page")?;
+    let options = Options {
+        page: Some(PathBuf::from(built)),
+        ..Options::default()
+    };
+    TestServer::start_with(&model(), options).await
 }
 
 /// The smallest real model.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use client_wasm::artifacts;
+use client_wasm::cache::direct::Direct;
 use client_wasm::client::Client;
 use client_wasm::error::ClientError;
 use client_wasm::events::{Event, LoadingStage};
@@ -336,10 +337,12 @@ async fn a_bottom_that_is_not_the_announced_one_is_refused() {
     let server = server().await;
     let address = format!("http://{}", server.addr);
     let address = Server::from(&address);
-    let catalogue = artifacts::catalogue(&address).await.unwrap();
+    let files = Direct::new(&address);
+    let catalogue = artifacts::catalogue(&files).await.unwrap();
     let (_, bottom) = catalogue.bottom(Some(1), "f32").unwrap();
     let fetch = async |file: &artifacts::FileEntry| {
-        artifacts::file(&address, file, LoadingStage::Bottom, |_, _| {}).await
+        let stage = LoadingStage::Bottom;
+        catalogue.file(&files, file, stage, |_, _| {}).await
     };
     let bytes = fetch(&bottom.file).await.unwrap();
     assert_eq!(bytes.len() as u64, bottom.file.bytes);

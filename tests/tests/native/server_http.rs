@@ -38,8 +38,8 @@ async fn every_file_of_the_catalogue_is_what_the_catalogue_says() {
     assert_eq!(catalogue["seq_length_max"], 40);
     assert_eq!(catalogue["limits"]["seq_length_max"], 40);
     let files = files(&catalogue);
-    // Three cuts in two precisions, tokenizer, configuration.
-    assert_eq!(files.len(), 8);
+    // Three cuts in three precisions, tokenizer, configuration.
+    assert_eq!(files.len(), 11);
     for file in files {
         let response = get(server.addr, file["path"].as_str().unwrap(), &[])
             .await
@@ -95,6 +95,100 @@ async fn an_artifact_has_a_strong_etag_and_ranges() {
         .await
         .unwrap();
     assert_eq!(beyond.status, 416);
+}
+
+/// A download that was cut anywhere is completed by exactly what is missing. Breaks when a range
+/// counts compressed bytes, ends early, or is sent of another content.
+#[tokio::test]
+async fn what_is_missing_of_a_file_is_sent_and_nothing_else() {
+    let server = server().await;
+    let catalogue = server.catalogue().await.unwrap();
+    let bottom = &catalogue["cuts"][1]["artifacts"][2];
+    assert_eq!(bottom["precision"], "int8");
+    for file in [bottom, &catalogue["tokenizer"]] {
+        let path = file["path"].as_str().unwrap();
+        let whole = get(server.addr, path, &[]).await.unwrap().body;
+        let etag = format!("\"{}\"", file["sha256"].as_str().unwrap());
+        let total = whole.len();
+        for have in [
+            1,
+            total * 3 / 10,
+            total * 6 / 10,
+            total * 99 / 100,
+            total - 1,
+        ] {
+            let range = format!("bytes={have}-");
+            let headers = [
+                ("Range", range.as_str()),
+                ("If-Range", etag.as_str()),
+                ("Accept-Encoding", "br, gzip"),
+            ];
+            let rest = get(server.addr, path, &headers).await.unwrap();
+            assert_eq!(rest.status, 206, "{path} from {have}");
+            let content_range = format!("bytes {have}-{}/{total}", total - 1);
+            assert_eq!(rest.header("content-range"), Some(content_range.as_str()));
+            assert_eq!(rest.header("content-encoding"), None);
+            assert_eq!(rest.header("etag"), Some(etag.as_str()));
+            assert_eq!(rest.body, &whole[have..], "{path} from {have}");
+        }
+        // A weak validator does not say that the bytes are the same (RFC 9110, section 13.1.5).
+        let weak = format!("W/{etag}");
+        let headers = [("Range", "bytes=1-"), ("If-Range", weak.as_str())];
+        let all = get(server.addr, path, &headers).await.unwrap();
+        assert_eq!((all.status, all.body.len()), (200, total));
+    }
+}
+
+#[tokio::test]
+async fn the_pages_program_is_listed_and_sent_from_where_it_was_cut() {
+    let page = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("client_wasm_bg.wasm", "the program"),
+        ("client_wasm_bg.wasm.br", "brotli"),
+    ] {
+        fs::write(page.path().join(name), bytes).unwrap();
+    }
+    let options = Options {
+        page: Some(page.path().to_owned()),
+        ..Options::default()
+    };
+    let server = server_with(options).await;
+    let listed = server.catalogue().await.unwrap()["program"].clone();
+    assert_eq!(listed["sha256"], sha256(b"the program"));
+    assert_eq!(listed["bytes"], "the program".len());
+    let path = listed["path"].as_str().unwrap();
+    let etag = format!("\"{}\"", sha256(b"the program"));
+
+    let whole = get(server.addr, path, &[]).await.unwrap();
+    assert_eq!(whole.body, b"the program");
+    assert_eq!(whole.header("etag"), Some(etag.as_str()));
+    assert_eq!(whole.header("content-type"), Some("application/wasm"));
+    let immutable = "public, max-age=31536000, immutable";
+    assert_eq!(whole.header("cache-control"), Some(immutable));
+    let small = get(server.addr, path, &[("Accept-Encoding", "br")])
+        .await
+        .unwrap();
+    assert_eq!(small.body, b"brotli");
+    assert_eq!(small.header("etag"), Some(format!("W/{etag}").as_str()));
+    let headers = [
+        ("Accept-Encoding", "br"),
+        ("Range", "bytes=4-"),
+        ("If-Range", etag.as_str()),
+    ];
+    let rest = get(server.addr, path, &headers).await.unwrap();
+    assert_eq!((rest.status, rest.body.as_slice()), (206, &b"program"[..]));
+
+    let unnamed = get(server.addr, "/client_wasm_bg.wasm", &[]).await.unwrap();
+    assert_eq!(unnamed.header("cache-control"), Some("no-cache"));
+    let other = format!("/client_wasm_bg.wasm?sha256={}", "0".repeat(64));
+    assert_eq!(get(server.addr, &other, &[]).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn without_a_page_no_program_is_listed() {
+    let server = server().await;
+    let catalogue = server.catalogue().await.unwrap();
+    assert!(catalogue.get("program").unwrap().is_null());
 }
 
 #[tokio::test]

@@ -107,6 +107,7 @@ fn javascript_is_met_at_the_boundary_only() {
         "client-wasm/src/bindings",
         "client-wasm/src/transport/browser.rs",
         "client-wasm/src/browser.rs",
+        "client-wasm/src/cache/page.rs",
     ];
     let rooms = [
         "shared/src",

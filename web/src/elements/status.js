@@ -2,8 +2,8 @@
 
 import { failureBox, h, setText, show, View } from "../dom.js";
 import { bytes, count } from "../format.js";
-import { LOADING_STAGES } from "../sentences.js";
-import { isBusy } from "../derived.js";
+import { LOADING_STAGES, PRECISION_NAMES, precisionName } from "../sentences.js";
+import { isBusy, stageOf } from "../derived.js";
 
 class Status extends View {
   build() {
@@ -40,7 +40,8 @@ class Status extends View {
   buildForm() {
     this.deviceChoice = choice(["auto", "gpu", "cpu"], ["Automatic", "GPU (WebGPU)", "CPU"]);
     this.cutChoice = h("select", {});
-    this.precisionChoice = choice(["f16", "f32"], ["16 bit (smaller download)", "32 bit"]);
+    this.precisionChoice = h("select", { "data-testid": "precision" });
+    this.showSizes([], null);
     this.cutLabel = h("label", {}, "Blocks that run in this tab (cut)", this.cutChoice);
     this.fields = h(
       "fieldset",
@@ -123,19 +124,31 @@ class Status extends View {
   }
 
   /** @param {import("../initial.js").State} state */
-  renderLoading({ loading, loadingStage }) {
-    const current = LOADING_STAGES.findIndex(({ stage }) => stage === loadingStage);
-    /** @type {any[]} */ (this.rows).forEach(({ stage, row, bar, detail }, index) => {
-      const known = loading[stage];
-      const isDone = index < current;
-      row.className = isDone ? "is-done" : index === current ? "is-current" : "";
-      show(bar, index === current);
+  renderLoading(state) {
+    for (const { stage, row, bar, detail } of /** @type {any[]} */ (this.rows)) {
+      const known = state.loading[stage];
+      const how = stageOf(state, stage);
+      row.className = how === "waiting" ? "" : `is-${how}`;
+      show(bar, how === "current");
       if (known && known.bytesTotal > 0) {
         bar.max = known.bytesTotal;
         bar.value = known.bytes;
       } else bar.removeAttribute("value");
-      setText(detail, stageDetail(known, isDone, index === current));
-    });
+      setText(detail, stageDetail(known, how));
+    }
+  }
+
+  /**
+   * Offers the precisions, each with the size of its bottom.
+   * @param {import("../contract.js").BottomSize[]} bottoms
+   * @param {number|null} cut
+   */
+  showSizes(bottoms, cut) {
+    const size = (/** @type {string} */ precision) =>
+      bottoms.find((bottom) => bottom.cut === cut && bottom.precision === precision)?.bytes;
+    this.precisionChoice?.replaceChildren(
+      ...PRECISION_NAMES.map((value) => h("option", { value }, precisionName(value, size(value)))),
+    );
   }
 
   /** @param {import("../initial.js").State} state */
@@ -161,6 +174,8 @@ class Status extends View {
           h("option", { value: cut }, cut === 0 ? "0: embeddings only" : count(cut, "block")),
         ),
       );
+      this.showSizes(model.bottoms, catalogue.cut);
+      this.precisionChoice.value = settings.precision;
     }
     this.cutChoice.value = String(catalogue.cut);
     const size = `${count(model.n_layers, "block")}, ${count(model.d_model, "number")} per token`;
@@ -174,10 +189,11 @@ function choice(values, names) {
   return h("select", {}, ...values.map((value, index) => h("option", { value }, names[index])));
 }
 
-/** @param {{ bytes: number, bytesTotal: number }|undefined} known @param {boolean} isDone @param {boolean} isCurrent */
-function stageDetail(known, isDone, isCurrent) {
-  if (isDone) return known && known.bytesTotal > 0 ? `Done, ${bytes(known.bytesTotal)}` : "Done";
-  if (!isCurrent) return "Waiting";
+/** @param {{ bytes: number, bytesTotal: number }|undefined} known @param {"waiting"|"current"|"done"} how */
+function stageDetail(known, how) {
+  if (how === "done")
+    return known && known.bytesTotal > 0 ? `Done, ${bytes(known.bytesTotal)}` : "Done";
+  if (how === "waiting") return "Waiting";
   if (known && known.bytesTotal > 0) return `${bytes(known.bytes)} of ${bytes(known.bytesTotal)}`;
   return known && known.bytes > 0 ? bytes(known.bytes) : "In progress";
 }
