@@ -1,6 +1,7 @@
 /** What the page knows, and what it knows before anything has happened. Pure. */
 
 import { wantedFrom } from "./derived.js";
+import { NO_HISTORY } from "./history.js";
 
 /** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
 /** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
@@ -29,6 +30,8 @@ import { wantedFrom } from "./derived.js";
  * @property {boolean} stopping
  * @property {{ pending: boolean, answers: Answer[] }} prediction
  * @property {Failure|null} failure
+ * @property {import("./history.js").History} history runs and readings of this tab, whatever was started over
+ * @property {{ pending: boolean, result: import("./contract.js").Evaluation|null }} evaluation on a labelled test file
  */
 
 /** @typedef {import("./contract.js").Prediction & { text: string, pair: string|null, preview: import("./contract.js").Preview|null }} Answer */
@@ -81,5 +84,7 @@ export function initialState(settings) {
     stopping: false,
     prediction: { pending: false, answers: [] },
     failure: null,
+    history: NO_HISTORY,
+    evaluation: { pending: false, result: null },
   };
 }

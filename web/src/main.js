@@ -3,15 +3,18 @@
 import "./elements/chart.js";
 import "./elements/contribution.js";
 import "./elements/dataset.js";
+import "./elements/evaluate.js";
 import "./elements/file.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
 import "./elements/progress.js";
 import "./elements/reading.js";
+import "./elements/report.js";
 import "./elements/result.js";
 import "./elements/status.js";
 import "./elements/steps.js";
+import "./elements/tradeoff.js";
 import "./elements/train.js";
 import { createController } from "./controller.js";
 import { missingFeatures } from "./support.js";
@@ -112,6 +115,7 @@ const ACTIONS = {
   resume: () => controller.resume(),
   stop: () => controller.stop(),
   predict: (sentences) => controller.predict(sentences),
+  evaluate: (file) => controller.evaluate(file),
 };
 
 document.addEventListener("ask", (event) => {

@@ -43,6 +43,7 @@ const PASSED_ON = [
   "resume",
   "cancel",
   "predict",
+  "evaluate",
   "traffic",
 ];
 
