@@ -5,7 +5,11 @@ import { count, percent } from "../format.js";
 import { confusionPicture } from "../pictures/confusion.js";
 import { PictureFrame } from "./picture.js";
 
-export const TEST_ROWS = { name: "confusion-test", caption: "Rows of the test file", rows: "test row" };
+export const TEST_ROWS = {
+  name: "confusion-test",
+  caption: "Rows of the test file",
+  rows: "test row",
+};
 
 class Evaluate extends View {
   build() {
@@ -53,7 +57,11 @@ class Evaluate extends View {
     this.frame?.show(
       result === null
         ? null
-        : confusionPicture(result.confusion, report?.labels.map(({ name }) => name) ?? [], TEST_ROWS),
+        : confusionPicture(
+            result.confusion,
+            report?.labels.map(({ name }) => name) ?? [],
+            TEST_ROWS,
+          ),
     );
     if (result === null) return;
     const { examples, accuracy, macro_f1, bad_rows_total: bad } = result;

@@ -127,7 +127,8 @@ export class PictureFrame {
       const count = this.found().length;
       if (event.key === "Escape") this.read(-1);
       const move = KEYS[event.key];
-      if (move === undefined || count === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (move === undefined || count === 0 || event.ctrlKey || event.metaKey || event.altKey)
+        return;
       event.preventDefault();
       this.read(move(this.at, count));
     });

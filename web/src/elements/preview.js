@@ -39,7 +39,9 @@ class PreviewView extends View {
       this.caveat,
       `What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden. ${labelsSentence(choice)}`,
     );
-    const isNew = [this.changed("preview", preview), this.changed("privacy", privacy)].includes(true);
+    const isNew = [this.changed("preview", preview), this.changed("privacy", privacy)].includes(
+      true,
+    );
     if (preview === null || privacy === null || !isNew) return;
     const entry = mechanismOf(mechanisms, wanted.mechanism);
     this.frame?.show(tokensPicture(preview, mattersFor(privacy, wanted, entry)));

@@ -75,7 +75,11 @@ class ReportForm extends View {
     const made = new Date();
     const ticked = /** @type {any[]} */ (this.boxes).map((box) => box.checked);
     const [classes, names, texts] = ticked;
-    const report = reportOf(state, { classes, names, texts }, { made, tradeoff: tradeoffOf(state) });
+    const report = reportOf(
+      state,
+      { classes, names, texts },
+      { made, tradeoff: tradeoffOf(state) },
+    );
     const name = `cutlayer-report-${made.toISOString().slice(0, 10)}.html`;
     save(name, new Blob([reportHtml(report)], { type: "text/html" }));
     setText(this.done, `Saved as ${name}.`);

@@ -26,7 +26,11 @@ class Result extends View {
       h(
         "p",
         { class: "hint" },
-        h("a", { href: "#title-tradeoff" }, "This run beside others, and beside what attackers read"),
+        h(
+          "a",
+          { href: "#title-tradeoff" },
+          "This run beside others, and beside what attackers read",
+        ),
       ),
     );
     this.append(this.body);

@@ -32,7 +32,11 @@ class Tradeoff extends View {
     this.body = h(
       "div",
       {},
-      h("h3", { id: "title-tradeoff", tabindex: "-1" }, "What protection costs, and what it brings"),
+      h(
+        "h3",
+        { id: "title-tradeoff", tabindex: "-1" },
+        "What protection costs, and what it brings",
+      ),
       h(
         "p",
         { class: "hint" },

@@ -5,7 +5,7 @@ import { scale, ticks } from "../geometry.js";
 import { legend } from "./frame.js";
 import { fitted } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
-import { area, stroke, words } from "./tree.js";
+import { area, HALF_LETTER, stroke, words } from "./tree.js";
 
 /** @typedef {import("./tree.js").Picture} Picture */
 /** @typedef {{ name: string, protected: number, undefended: number|null }} AttackResult */
@@ -53,7 +53,10 @@ export function attacksPicture(reading, point, setting) {
       ]),
       words(toX(0.5), bottom + 36, "middle", "words read back"),
       ...results.flatMap((result, index) => bars(result, top + ROW * index, toX, width)),
-      stroke(toX(chance), top, toX(chance), bottom, "pic-level"),
+      ...results.flatMap((_, index) => {
+        const [x, from, to] = [toX(chance), top + ROW * index + 17, top + ROW * (index + 1) - 8];
+        return ["pic-casing", "pic-level"].map((look) => stroke(x, from, x, to, look));
+      }),
     ];
     const targets = () =>
       results.map((result, index) => ({
@@ -83,9 +86,10 @@ export function attacksPicture(reading, point, setting) {
 
 /** @param {number} chance */
 function legendOf(chance) {
-  const bar = (/** @type {string} */ look) => (/** @type {number} */ x, /** @type {number} */ y) => [
-    area({ x: x + 2, y: y - 5, width: 24, height: 10 }, look),
-  ];
+  const bar =
+    (/** @type {string} */ look) => (/** @type {number} */ x, /** @type {number} */ y) => [
+      area({ x: x + 2, y: y - 5, width: 24, height: 10 }, look),
+    ];
   return [
     { name: "with protection", key: bar("pic-with") },
     { name: "without", key: bar("pic-without") },
@@ -100,9 +104,13 @@ function legendOf(chance) {
 
 /** @param {AttackResult} result @param {number} top @param {(share: number) => number} toX @param {number} width */
 function bars(result, top, toX, width) {
-  const bar = (/** @type {number} */ value, /** @type {number} */ y, /** @type {string} */ look) => [
+  const bar = (
+    /** @type {number} */ value,
+    /** @type {number} */ y,
+    /** @type {string} */ look,
+  ) => [
     area({ x: toX(0), y, width: Math.max(0.5, toX(value) - toX(0)), height: BAR }, look),
-    words(toX(value) + 6, y + BAR / 2, "start", share(value), "pic-text", { dy: "0.33em" }),
+    words(toX(value) + 6, y + BAR / 2 + HALF_LETTER, "start", share(value), "pic-text"),
   ];
   const [first, second] = [top + 20, top + 20 + BAR + 4];
   return [

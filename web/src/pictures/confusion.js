@@ -3,7 +3,7 @@
 import { count, number, percent } from "../format.js";
 import { fitted, textWidth } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
-import { area, words } from "./tree.js";
+import { area, HALF_LETTER, words } from "./tree.js";
 
 /** @typedef {import("./tree.js").Picture} Picture */
 /** @typedef {import("./tree.js").Tree} Tree */
@@ -24,7 +24,8 @@ const SHADE_MAX = 0.4;
 export function sums(counts) {
   const n = Math.round(Math.sqrt(counts.length));
   const range = Array.from({ length: n }, (_, index) => index);
-  const at = (/** @type {number} */ truth, /** @type {number} */ answer) => counts[truth * n + answer];
+  const at = (/** @type {number} */ truth, /** @type {number} */ answer) =>
+    counts[truth * n + answer];
   const total = (/** @type {number[]} */ values) => values.reduce((sum, value) => sum + value, 0);
   return {
     n,
@@ -56,7 +57,10 @@ export function confusionPicture(counts, names, what) {
     caption: what.caption,
     title: `Confusion matrix of ${count(matrix.total, what.rows)}: ${shown(right)} right`,
     desc: `Down: true class. Across: answer. Each row is shaded by its shares. ${classes
-      .map((name, at) => `${name}: ${number(matrix.at(at, at))} of ${count(matrix.rows[at], "row")} found`)
+      .map(
+        (name, at) =>
+          `${name}: ${number(matrix.at(at, at))} of ${count(matrix.rows[at], "row")} found`,
+      )
       .join("; ")}.`,
     draw: (width) => draw(width, matrix, classes),
     table: {
@@ -142,17 +146,15 @@ function row(matrix, name, truth, nameWidth, y, left, cell) {
       ...figures(box, number(value), shown(part), isRight ? "pic-strong" : "pic-text"),
     ];
   });
-  const found = { x: left(matrix.n), y, width: cell, height: CELL_HEIGHT };
+  const middle = y + CELL_HEIGHT / 2 + HALF_LETTER;
   return [
-    words(0, y + CELL_HEIGHT / 2, "start", fitted(name, nameWidth - 8), "pic-text", { dy: "0.33em" }),
+    words(0, middle, "start", fitted(name, nameWidth - 8), "pic-text"),
     ...cells.flat(),
     words(
-      found.x + cell / 2,
-      y + CELL_HEIGHT / 2,
+      left(matrix.n) + cell / 2,
+      middle,
       "middle",
       shown(share(matrix.at(truth, truth), total)),
-      "pic-tick",
-      { dy: "0.33em" },
     ),
   ];
 }
@@ -174,7 +176,12 @@ function precision(matrix, y, left, cell, nameWidth) {
   return [
     words(0, middle, "start", fitted("precision", nameWidth - 4), "pic-tick"),
     ...matrix.answers.map((total, answer) =>
-      words(left(answer) + cell / 2, middle, "middle", shown(share(matrix.at(answer, answer), total))),
+      words(
+        left(answer) + cell / 2,
+        middle,
+        "middle",
+        shown(share(matrix.at(answer, answer), total)),
+      ),
     ),
   ];
 }

@@ -1,8 +1,8 @@
 /** What charts have in common: the legend, two axes with units, curves, marks. Pure. */
 
 import { linePath, scale, ticks } from "../geometry.js";
-import { textWidth } from "./measure.js";
-import { el, marker, stroke, words } from "./tree.js";
+import { fitted, textWidth } from "./measure.js";
+import { el, HALF_LETTER, marker, stroke, words } from "./tree.js";
 
 /** @typedef {import("./tree.js").Tree} Tree */
 /** @typedef {import("./tree.js").Shape} Shape */
@@ -11,6 +11,7 @@ import { el, marker, stroke, words } from "./tree.js";
 /**
  * @typedef {object} Curve
  * @property {string} name in the legend
+ * @property {string} [short] the same where there is little room
  * @property {string|null} line class of its line, null: none
  * @property {string|null} dot class of its marks, null: none
  * @property {Shape} shape of its marks
@@ -33,32 +34,34 @@ const NARROW = 420;
 /**
  * Lays a legend out, line after line.
  * @param {number} width
- * @param {{ name: string, key: (x: number, y: number) => Tree[] }[]} entries
+ * @param {{ name: string, short?: string, key: (x: number, y: number) => Tree[] }[]} entries
  */
 export function legend(width, entries) {
   let x = 0;
   let y = 10;
   /** @type {Tree[]} */
   const nodes = [];
-  for (const { name, key } of entries) {
+  for (const { name: long, short, key } of entries) {
+    const most = width - KEY_WIDTH - 6;
+    const name = fitted(short !== undefined && textWidth(long) > most ? short : long, most);
     const room = KEY_WIDTH + 6 + textWidth(name) + 16;
     if (x > 0 && x + room > width) {
       x = 0;
       y += LINE;
     }
-    nodes.push(...key(x, y), words(x + KEY_WIDTH + 6, y, "start", name, "pic-text", { dy: "0.33em" }));
+    nodes.push(...key(x, y), words(x + KEY_WIDTH + 6, y + HALF_LETTER, "start", name, "pic-text"));
     x += room;
   }
   return { nodes, height: entries.length === 0 ? 0 : y + 14 };
 }
 
 /** @param {Curve} curve */
-function curveKey({ name, line, dot, shape }) {
+function curveKey({ name, short, line, dot, shape }) {
   const key = (/** @type {number} */ x, /** @type {number} */ y) => [
     ...(line === null ? [] : [stroke(x + 1, y, x + KEY_WIDTH - 1, y, line)]),
     ...(dot === null ? [] : [marker(shape, x + KEY_WIDTH / 2, y, dot)]),
   ];
-  return { name, key };
+  return { name, short, key };
 }
 
 /**
@@ -78,8 +81,9 @@ export function chart(asked, { curves, x, y, marks = [], levels = [], bands = []
   const yTicks = ticks(...y.domain, 6);
   const left = 12 + Math.max(...yTicks.map((value) => textWidth(y.tick(value))));
   const top = keys.height + 24;
+  const lastTick = textWidth(x.tick(x.domain[1])) / 2;
   /** @type {Area} */
-  const plot = { left, right: width - 12, top, bottom: top + PLOT_HEIGHT };
+  const plot = { left, right: width - Math.max(12, lastTick), top, bottom: top + PLOT_HEIGHT };
   const toX = scale(x.domain, [plot.left, plot.right]);
   const toY = scale(y.domain, [plot.bottom, plot.top]);
   const below = bands.length > 0 ? 18 : 0;
@@ -90,7 +94,9 @@ export function chart(asked, { curves, x, y, marks = [], levels = [], bands = []
     ...xTicks(plot, x, toX, width < NARROW ? 4 : 7),
     ...bandMarks(plot, bands, toX),
     words((plot.left + plot.right) / 2, plot.bottom + below + 36, "middle", x.name),
-    ...levels.map((level) => stroke(plot.left, toY(level.y), plot.right, toY(level.y), "pic-level")),
+    ...levels.map((level) =>
+      stroke(plot.left, toY(level.y), plot.right, toY(level.y), "pic-level"),
+    ),
     ...marks.flatMap((mark) => markLine(plot, toX(mark.x), mark.name)),
     ...curves.flatMap((curve) => line(curve, toX, toY)),
     ...rings.map((ring) => marker("circle", toX(ring.x), toY(ring.y), "pic-ring", 7)),
@@ -113,7 +119,7 @@ export function column({ top, bottom }, x, text) {
 function yTick(plot, y, name) {
   return [
     stroke(plot.left, y, plot.right, y, "pic-grid"),
-    words(plot.left - 6, y, "end", name, "pic-tick", { dy: "0.33em" }),
+    words(plot.left - 6, y + HALF_LETTER, "end", name),
   ];
 }
 
@@ -136,7 +142,7 @@ function bandMarks(plot, bands, toX) {
     const shown = middle - half > free;
     if (shown) free = middle + half + 6;
     return [
-      stroke(end, plot.bottom, end, plot.bottom + 24, "pic-axis"),
+      stroke(end, plot.bottom + 23, end, plot.bottom + 36, "pic-axis"),
       ...(shown ? [words(middle, plot.bottom + 33, "middle", fit)] : []),
     ];
   });

@@ -26,7 +26,8 @@ export function epochOf({ epochStarts }, step) {
 function epochs(run) {
   const { epochStarts, step, done } = run;
   return epochStarts.map((start, index) => {
-    const last = index + 1 < epochStarts.length ? epochStarts[index + 1] - 1 : (done?.steps ?? step);
+    const last =
+      index + 1 < epochStarts.length ? epochStarts[index + 1] - 1 : (done?.steps ?? step);
     return { from: start - 1, to: last, name: `epoch ${index + 1}`, short: String(index + 1) };
   });
 }
@@ -64,15 +65,28 @@ export function lossPicture(run) {
   const draw = (/** @type {number} */ width) => {
     const drawn = chart(width, {
       curves: [
-        { name: `training, ${each}`, line: "pic-faint", dot: null, shape: "circle", points: training },
+        {
+          name: `training, ${each}`,
+          line: "pic-faint",
+          dot: null,
+          shape: "circle",
+          points: training,
+        },
         {
           name: `smoothed: mean over ${over} steps`,
+          short: `mean over ${over} steps`,
           line: "pic-one",
           dot: null,
           shape: "circle",
           points: smoothed,
         },
-        { name: "held-out rows", line: "pic-two", dot: "pic-dot-two", shape: "square", points: held },
+        {
+          name: "held-out rows",
+          line: "pic-two",
+          dot: "pic-dot-two",
+          shape: "square",
+          points: held,
+        },
       ],
       x: steps(run),
       y: {

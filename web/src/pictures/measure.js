@@ -7,7 +7,8 @@ const LETTER = 6.8;
 /** Pixels of a letter of a monospace font at 13 px. */
 export const MONO_LETTER = 7.9;
 /** Letters that take two places: CJK, Hangul, full-width forms, emoji. */
-const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f000}-\u{1faff}]/u;
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f000}-\u{1faff}]/u;
 
 /** @param {string} text in places */
 export function places(text) {

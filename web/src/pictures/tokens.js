@@ -5,7 +5,7 @@ import { KINDS, matterWords, mattersOf, signOf, whyOf } from "../kinds.js";
 import { legend } from "./frame.js";
 import { MONO_LETTER, monoWidth } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
-import { area, el, stroke, words } from "./tree.js";
+import { area, el, HALF_LETTER, stroke, words } from "./tree.js";
 
 /** @typedef {import("../contract.js").Token} Token */
 /** @typedef {import("../contract.js").Preview} Preview */
@@ -80,7 +80,9 @@ function draw(asked, texts, matters) {
   const boxes = places.flatMap((each) => each.boxes);
   const nodes = [
     ...keys.nodes,
-    ...places.flatMap(({ line }) => (line === null ? [] : [stroke(0, line, width, line, "pic-grid")])),
+    ...places.flatMap(({ line }) =>
+      line === null ? [] : [stroke(0, line, width, line, "pic-grid")],
+    ),
     ...boxes.map(({ placed, box }) => tokenNodes(placed.token, box, matters)),
   ];
   const targets = () =>
@@ -92,9 +94,10 @@ function draw(asked, texts, matters) {
 function keyOf({ words: list }) {
   const kinds = KINDS.map(({ kind, sign, name, text }) => ({
     name: `${name}: ${text}`,
+    short: name,
     key: (/** @type {number} */ x, /** @type {number} */ y) => [
       area({ x: x + 2, y: y - 8, width: 24, height: 16 }, `pic-${kind}`, { rx: 4 }),
-      words(x + 14, y, "middle", sign, "pic-strong", { dy: "0.33em" }),
+      words(x + 14, y + HALF_LETTER, "middle", sign, "pic-strong"),
     ],
   }));
   if (list.length === 0) return kinds;

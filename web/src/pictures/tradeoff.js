@@ -29,7 +29,9 @@ const share = (/** @type {number} */ value) => percent(value, 1);
  */
 export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) {
   const points = reading?.points ?? [];
-  const placed = runs.filter((run) => levelOf(run) !== null && (run.law === law || run.level === null));
+  const placed = runs.filter(
+    (run) => levelOf(run) !== null && (run.law === law || run.level === null),
+  );
   const read = (/** @type {"nn"|"bayes"} */ key) =>
     points.map((point) => ({ x: point.level * 100, y: (point[key] ?? NaN) * 100 }));
   const majority = placed.at(-1)?.majority ?? null;
@@ -66,17 +68,20 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
                 line: null,
                 dot: "pic-dot-three",
                 shape: /** @type {const} */ ("diamond"),
-                points: placed.map((run) => ({ x: (levelOf(run) ?? 0) * 100, y: run.accuracy * 100 })),
+                points: placed.map((run) => ({
+                  x: (levelOf(run) ?? 0) * 100,
+                  y: run.accuracy * 100,
+                })),
               },
             ]),
       ],
       x: { domain: [0, 100], tick: HUNDRED, name: "level of protection" },
-      y: { domain: [0, 100], tick: HUNDRED, name: "words read back, held-out rows right" },
+      y: { domain: [0, 100], tick: HUNDRED, name: "words read; rows right" },
       marks: now === null ? [] : [{ x: now * 100, name: "now" }],
       levels:
         majority === null
           ? []
-          : [{ y: majority * 100, name: `always the same answer: ${share(majority)} right` }],
+          : [{ y: majority * 100, name: `most frequent class: ${share(majority)}` }],
     });
     const targets = () =>
       [

@@ -48,6 +48,9 @@ export function el(tag, attributes = {}, ...children) {
   };
 }
 
+/** From the middle of a line of text down to its base line: not every reader of SVG knows `dy`. */
+export const HALF_LETTER = 4;
+
 /**
  * Makes a line of text.
  * @param {number} x
@@ -88,7 +91,7 @@ export function marker(shape, x, y, look, size = 3.5) {
   if (shape === "circle") return el("circle", { class: look, cx: x, cy: y, r: size });
   if (shape === "square")
     return area({ x: x - size, y: y - size, width: 2 * size, height: 2 * size }, look);
-  const s = size * 1.35;
+  const s = size * 1.6;
   const corners =
     shape === "diamond"
       ? [
@@ -141,8 +144,11 @@ const round = (value) => Math.round(value * 10) / 10;
  * @param {number} y
  */
 export function nearest(targets, x, y) {
-  const beside = (/** @type {number} */ at, /** @type {number} */ from, /** @type {number} */ size) =>
-    Math.max(from - at, 0, at - from - size);
+  const beside = (
+    /** @type {number} */ at,
+    /** @type {number} */ from,
+    /** @type {number} */ size,
+  ) => Math.max(from - at, 0, at - from - size);
   let best = -1;
   let least = Infinity;
   targets.forEach(({ box }, index) => {

@@ -295,7 +295,10 @@ function left({ run, choice }) {
 function ownTexts({ preview, privacy, wanted, mechanisms, reading }) {
   /** @type {Part[]} */
   const parts = [
-    { kind: "text", text: "This part holds words of the private file: it is as private as the file." },
+    {
+      kind: "text",
+      text: "This part holds words of the private file: it is as private as the file.",
+    },
   ];
   if (preview !== null && privacy !== null) {
     const matters = mattersFor(privacy, wanted, mechanismOf(mechanisms, wanted.mechanism));

@@ -85,7 +85,12 @@ function part(part) {
 /** @param {[name: string, value: string][]} list */
 function facts(list) {
   const rows = list.map(([name, value]) =>
-    el("tr", {}, el("th", { scope: "row", class: "text" }, name), el("td", { class: "text" }, value)),
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row", class: "text" }, name),
+      el("td", { class: "text" }, value),
+    ),
   );
   return el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows)));
 }
@@ -109,7 +114,10 @@ function pictured({ picture, rowsMax = Infinity }) {
 /** Some of many rows, the first and the last among them. @template T @param {T[]} rows @param {number} count */
 function everyFew(rows, count) {
   const last = rows.length - 1;
-  return Array.from({ length: count }, (_, index) => rows[Math.round((index * last) / (count - 1))]);
+  return Array.from(
+    { length: count },
+    (_, index) => rows[Math.round((index * last) / (count - 1))],
+  );
 }
 
 /** @param {Table} table */
