@@ -134,6 +134,10 @@ test("of the measurements the one that is kept is marked", () => {
 
 test("a run stands on the curve of its own mechanism only, one without any at 0", () => {
   assert.match(plain(tradeoff.desc), /95 % at 10 %, 60 % at 50 %.*75.0 % at 50 %/);
+  // What stands at one place is read out together.
+  const places = tradeoff.draw(500).targets();
+  assert.equal(places.length, 2);
+  assert.match(plain(places[1].text), /^Protection 50 %: .*\. Run 1 at protection 50 %: 75.0 %/);
   const [first] = runs;
   const other = { ...first, law: "another", number: 2 };
   const bare = { ...first, law: "none", mechanism: "none", level: null, number: 3 };

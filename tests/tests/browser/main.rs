@@ -6,6 +6,7 @@
 
 mod failures;
 mod page;
+mod pictures;
 mod reading;
 mod rows;
 mod search;

@@ -65,10 +65,11 @@ export class PictureFrame {
       this.drawn,
     );
     this.body = h("div", {});
+    this.tableName = h("span", { class: "sr-only" });
     this.table = h(
       "details",
       { class: "pic-table", ontoggle: () => this.fillTable(true) },
-      h("summary", {}, "The same as a table"),
+      h("summary", {}, "The same as a table", this.tableName),
       this.body,
     );
     this.node = h(
@@ -79,6 +80,7 @@ export class PictureFrame {
       this.readout,
       this.table,
     );
+    show(this.node, false);
     this.listen();
   }
 
@@ -154,7 +156,7 @@ export class PictureFrame {
     this.picture = picture;
     if (picture === null) return;
     setText(this.caption, picture.caption);
-    setText(this.saveName, `: ${picture.caption}`);
+    for (const name of [this.saveName, this.tableName]) setText(name, `: ${picture.caption}`);
     setText(this.named, picture.title);
     setText(this.described, picture.desc);
     this.holder.setAttribute("aria-label", `${picture.caption}. Arrow keys read single values.`);
@@ -198,7 +200,8 @@ export class PictureFrame {
     const target = this.at < 0 ? undefined : this.found()[this.at];
     this.cursor.toggleAttribute("hidden", target === undefined);
     if (target === undefined) return;
-    for (const [name, value] of Object.entries(target.box)) this.cursor.setAttribute(name, value);
+    for (const [name, value] of Object.entries(target.box))
+      this.cursor.setAttribute(name, String(value));
     this.cursor.setAttribute("width", String(Math.max(1, target.box.width)));
     const box = target.box;
     const unit = this.drawn.clientWidth / (this.drawing?.width || 1);

@@ -84,12 +84,7 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
           : [{ y: majority * 100, name: `most frequent class: ${share(majority)}` }],
     });
     const targets = () =>
-      [
-        ...points.map((point) => ({ level: point.level, text: pointText(point) })),
-        ...placed.map((run) => ({ level: levelOf(run) ?? 0, text: runText(run) })),
-      ]
-        .sort((left, right) => left.level - right.level)
-        .map(({ level, text }) => column(drawn.plot, drawn.toX(level * 100), text));
+      told(points, placed).map(([level, text]) => column(drawn.plot, drawn.toX(level * 100), text));
     return { ...drawn, targets };
   };
   return {
@@ -120,6 +115,21 @@ function descOf(points, runs) {
     points.length === 0 ? "Nothing was measured of attackers yet." : `${curveText(points)}.`,
     right.length === 0 ? "No run has ended yet." : `Held-out rows right: ${right.join(", ")}.`,
   ].join(" ");
+}
+
+/**
+ * Says what is known at each level; what stands at one place is read out together.
+ * @param {Reading["points"]} points
+ * @param {FinishedRun[]} placed
+ */
+function told(points, placed) {
+  /** @type {Map<number, string>} */
+  const texts = new Map();
+  const add = (/** @type {number} */ level, /** @type {string} */ text) =>
+    texts.set(level, texts.has(level) ? `${texts.get(level)}. ${text}` : text);
+  for (const point of points) add(point.level, pointText(point));
+  for (const run of placed) add(levelOf(run) ?? 0, runText(run));
+  return [...texts].sort(([left], [right]) => left - right);
 }
 
 /** @param {Reading["points"][number]} point */
