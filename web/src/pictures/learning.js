@@ -49,45 +49,36 @@ function place(run, step) {
 }
 
 /**
+ * The loss of a run: as it came, smoothed, and of held-out rows.
+ * @typedef {{ each: string, over: string, training: Point[], smoothed: Point[], held: Point[] }} Losses
+ */
+
+/** @param {Run} run @returns {Losses} */
+function lossesOf({ losses, validations }) {
+  const { points, stride } = losses;
+  const training = points.map(({ step, loss }) => ({ x: step, y: loss }));
+  const window = Math.ceil(training.length * WINDOW_SHARE);
+  return {
+    each: stride === 1 ? "each step" : `mean of ${number(stride)} steps`,
+    over: count((2 * window + 1) * stride, "step"),
+    training,
+    smoothed: smooth(training, window),
+    held: validations.map(({ step, loss }) => ({ x: step, y: loss })),
+  };
+}
+
+/**
  * Draws the loss of a run.
  * @param {Run} run
  * @returns {Picture}
  */
 export function lossPicture(run) {
-  const { losses, validations } = run;
-  const training = losses.points.map(({ step, loss }) => ({ x: step, y: loss }));
-  const window = Math.ceil(training.length * WINDOW_SHARE);
-  const smoothed = smooth(training, window);
-  const held = validations.map(({ step, loss }) => ({ x: step, y: loss }));
-  const each = losses.stride === 1 ? "each step" : `mean of ${number(losses.stride)} steps`;
-  const over = number((2 * window + 1) * losses.stride);
+  const losses = lossesOf(run);
+  const { training, smoothed, held, each, over } = losses;
   const best = bestValidation(run);
   const draw = (/** @type {number} */ width) => {
     const drawn = chart(width, {
-      curves: [
-        {
-          name: `training, ${each}`,
-          line: "pic-faint",
-          dot: null,
-          shape: "circle",
-          points: training,
-        },
-        {
-          name: `smoothed: mean over ${over} steps`,
-          short: `mean over ${over} steps`,
-          line: "pic-one",
-          dot: null,
-          shape: "circle",
-          points: smoothed,
-        },
-        {
-          name: "held-out rows",
-          line: "pic-two",
-          dot: "pic-dot-two",
-          shape: "square",
-          points: held,
-        },
-      ],
+      curves: lossCurves(losses),
       x: steps(run),
       y: {
         domain: lossDomain([...training, ...held].map(({ y }) => y)),
@@ -98,32 +89,21 @@ export function lossPicture(run) {
       rings: best === null ? [] : [{ x: best.step, y: best.loss }],
       bands: epochs(run),
     });
-    const { plot, toX } = drawn;
     const targets = () =>
-      lossRows(run, training, smoothed).map(([step, own, mean, rows]) => {
-        const parts = [
-          own === null ? "" : `training ${decimal(own)} nats`,
-          mean === null ? "" : `smoothed ${decimal(mean)} nats`,
-          rows === null ? "" : `held-out rows ${decimal(rows)} nats`,
-          step === best?.step ? "best" : "",
-        ];
-        return column(plot, toX(step), `${place(run, step)}: ${joined(parts)}`);
-      });
+      lossRows(run, training, smoothed).map((row) =>
+        column(drawn.plot, drawn.toX(row[0]), lossText(run, row)),
+      );
     return { ...drawn, targets };
   };
-  const latest = [
-    ["training", training.at(-1)],
-    ["held-out rows", held.at(-1)],
-  ]
-    .flatMap(([name, point]) =>
-      point ? [`${name} ${decimal(/** @type {Point} */ (point).y)} nats`] : [],
-    )
-    .join(", ");
+  const latest = joined([
+    training.length === 0 ? "" : `training ${nats(training[training.length - 1].y)}`,
+    held.length === 0 ? "" : `held-out rows ${nats(held[held.length - 1].y)}`,
+  ]);
   return {
     name: "loss",
     caption: "Loss",
     title: `Loss in nats by step; latest: ${latest || "none yet"}`,
-    desc: `Loss by optimizer step, of ${count(run.stepsTotal, "step")} in all. The smoothed line is the mean over ${over} steps around each.${bestWords(run)}`,
+    desc: `Loss by optimizer step, of ${count(run.stepsTotal, "step")} in all. The smoothed line is the mean over ${over} around each.${bestWords(run)}`,
     draw,
     table: {
       caption: "Loss by step",
@@ -134,18 +114,49 @@ export function lossPicture(run) {
         numberColumn("Training, smoothed", "nats", nats),
         numberColumn("Held-out rows", "nats", nats, "–"),
       ],
-      rows: lossRows(run, training, smoothed).map(([step, own, mean, rows]) => [
+      rows: lossRows(run, training, smoothed).map(([step, ...rest]) => [
         step,
         epochOf(run, step),
-        own,
-        mean,
-        rows,
+        ...rest,
       ]),
     },
   };
 }
 
-const nats = (/** @type {number} */ value) => `${decimal(value)} nats`;
+/** @param {Losses} losses @returns {import("./frame.js").Curve[]} */
+function lossCurves({ each, over, training, smoothed, held }) {
+  return [
+    {
+      name: `training, ${each}`,
+      line: "pic-faint",
+      dot: null,
+      shape: "circle",
+      points: training,
+    },
+    {
+      name: `smoothed: mean over ${over}`,
+      short: `mean over ${over}`,
+      line: "pic-one",
+      dot: null,
+      shape: "circle",
+      points: smoothed,
+    },
+    { name: "held-out rows", line: "pic-two", dot: "pic-dot-two", shape: "square", points: held },
+  ];
+}
+
+/** @param {Run} run @param {LossRow} row */
+function lossText(run, [step, own, mean, held]) {
+  const parts = [
+    own === null ? "" : `training ${nats(own)}`,
+    mean === null ? "" : `smoothed ${nats(mean)}`,
+    held === null ? "" : `held-out rows ${nats(held)}`,
+    step === bestValidation(run)?.step ? "best" : "",
+  ];
+  return `${place(run, step)}: ${joined(parts)}`;
+}
+
+const nats = (/** @type {number} */ value) => `${decimal(value)}\u00a0nats`;
 
 /** @param {string[]} parts */
 const joined = (parts) => parts.filter((part) => part !== "").join(", ");
@@ -157,15 +168,17 @@ function bestWords(run) {
   return ` The best state is that after step ${number(best.step)}, with ${percent(best.accuracy, 1)} of the held-out rows right.`;
 }
 
+/** @typedef {[step: number, training: number|null, smoothed: number|null, held: number|null]} LossRow */
+
 /**
  * Joins the curves: what is known of each step, null for what is not.
  * @param {Run} run
  * @param {Point[]} training
  * @param {Point[]} smoothed
- * @returns {[step: number, training: number|null, smoothed: number|null, held: number|null][]}
+ * @returns {LossRow[]}
  */
 function lossRows(run, training, smoothed) {
-  /** @type {Map<number, [number, number|null, number|null, number|null]>} */
+  /** @type {Map<number, LossRow>} */
   const rows = new Map();
   training.forEach(({ x, y }, index) => {
     rows.set(x, [x, y, smoothed[index].y, null]);

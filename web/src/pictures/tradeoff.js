@@ -32,49 +32,10 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
   const placed = runs.filter(
     (run) => levelOf(run) !== null && (run.law === law || run.level === null),
   );
-  const read = (/** @type {"nn"|"bayes"} */ key) =>
-    points.map((point) => ({ x: point.level * 100, y: (point[key] ?? NaN) * 100 }));
   const majority = placed.at(-1)?.majority ?? null;
   const draw = (/** @type {number} */ width) => {
     const drawn = chart(width, {
-      curves: [
-        ...(points.length === 0
-          ? []
-          : [
-              {
-                name: "read back: simple attacker",
-                line: "pic-one",
-                dot: "pic-dot-one",
-                shape: /** @type {const} */ ("circle"),
-                points: read("nn"),
-              },
-              ...(points.some(({ bayes }) => bayes !== null)
-                ? [
-                    {
-                      name: "read back: knows more",
-                      line: "pic-two",
-                      dot: "pic-dot-two",
-                      shape: /** @type {const} */ ("square"),
-                      points: read("bayes"),
-                    },
-                  ]
-                : []),
-            ]),
-        ...(placed.length === 0
-          ? []
-          : [
-              {
-                name: "accuracy of a run",
-                line: null,
-                dot: "pic-dot-three",
-                shape: /** @type {const} */ ("diamond"),
-                points: placed.map((run) => ({
-                  x: (levelOf(run) ?? 0) * 100,
-                  y: run.accuracy * 100,
-                })),
-              },
-            ]),
-      ],
+      curves: curvesOf(points, placed),
       x: { domain: [0, 100], tick: HUNDRED, name: "level of protection" },
       y: { domain: [0, 100], tick: HUNDRED, name: "words read; rows right" },
       marks: now === null ? [] : [{ x: now * 100, name: "now" }],
@@ -95,6 +56,41 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
     draw,
     table: table(points, runs, titles),
   };
+}
+
+/**
+ * Gathers the curves that have a value.
+ * @param {Reading["points"]} points
+ * @param {FinishedRun[]} placed
+ */
+function curvesOf(points, placed) {
+  const read = (/** @type {"nn"|"bayes"} */ key) =>
+    points.map((point) => ({ x: point.level * 100, y: (point[key] ?? NaN) * 100 }));
+  /** @type {import("./frame.js").Curve[]} */
+  const curves = [
+    {
+      name: "read back: simple attacker",
+      line: "pic-one",
+      dot: "pic-dot-one",
+      shape: "circle",
+      points: read("nn"),
+    },
+    {
+      name: "read back: knows more",
+      line: "pic-two",
+      dot: "pic-dot-two",
+      shape: "square",
+      points: read("bayes"),
+    },
+    {
+      name: "accuracy of a run",
+      line: null,
+      dot: "pic-dot-three",
+      shape: "diamond",
+      points: placed.map((run) => ({ x: (levelOf(run) ?? 0) * 100, y: run.accuracy * 100 })),
+    },
+  ];
+  return curves.filter(({ points: own }) => own.some(({ y }) => Number.isFinite(y)));
 }
 
 /** The place of a run: its level; without a mechanism 0. @param {FinishedRun} run */
