@@ -201,6 +201,18 @@ impl Client {
         answer(self.core.lock().await.predict(&texts).await)
     }
 
+    /// Classifies a labelled file that was not trained on, and counts the right answers.
+    pub async fn evaluate(
+        &self,
+        name: String,
+        bytes: Vec<u8>,
+        chosen: JsValue,
+    ) -> Result<JsValue, JsValue> {
+        let chosen: ChosenColumns = from_js(&chosen)?;
+        let mut core = self.core.lock().await;
+        answer(core.evaluate(&name, &bytes, &chosen).await)
+    }
+
     /// Bytes and frames of the current run.
     pub fn traffic(&self) -> Result<JsValue, JsValue> {
         to_js(&self.traffic.get())

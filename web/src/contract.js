@@ -17,6 +17,7 @@
  *   `{ type: "reconnected" }` among them |
  * | `pause()`, `resume()`, `cancel()`, at once | nothing |
  * | `predict(Sentence[])` | `Prediction[]` |
+ * | `evaluate(name, bytes, Columns)` | `Evaluation` |
  * | `traffic()`, at once | `Traffic` |
  *
  * Unasked, whenever the socket is given something: `{ type: "left", message, bytes, counts, tensor }`, see `left.js`.
@@ -113,6 +114,8 @@
  * @typedef {{ total: number, kept: number }} Kept
  * @typedef {object} Reading
  * @property {ReadingPoint[]} points one for each level
+ * @property {{ nn: number, bayes: number|null }} undefended the same attacks without a mechanism
+ * @property {number} chance the share that is right by frequencies alone
  * @property {number} examples texts that were attacked
  * @property {number} tokens their tokens
  * @property {{ names: Kept, numbers: Kept, examples: { text: string, times: number }[] }} survivors
@@ -138,6 +141,13 @@
  * @typedef {{ label: string, probabilities: { label: string, probability: number }[] }} Prediction
  * @typedef {{ bytes_sent: number, bytes_received: number, frames_sent: number }} Traffic
  * @typedef {{ kind: "webgpu"|"cpu", name: string, notice: string|null }} DeviceInfo
+ *
+ * @typedef {object} Evaluation how well the adapter does on a labelled file that it was not trained on
+ * @property {number} examples
+ * @property {number} bad_rows_total rows that were left out, those with an unknown label among them
+ * @property {number} accuracy
+ * @property {number} macro_f1
+ * @property {number[]} confusion `confusion[truth * n + answer]`
  *
  * @typedef {object} Validation
  * @property {number} step

@@ -193,7 +193,7 @@ export function createController({ dispatch, getState, startWorker, origin }) {
   /** @param {import("./contract.js").TrainOptions} options */
   async function train(options) {
     stopReading();
-    dispatch({ type: "train_requested" });
+    dispatch({ type: "train_requested", options });
     await attempt("train", async (isCurrent) => {
       await call("train", [options]);
       if (isCurrent()) dispatch({ type: "train_returned" });
@@ -233,6 +233,24 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     });
   }
 
+  /** Classifies a labelled file that was not trained on. @param {FileLike} chosen */
+  async function evaluate(chosen) {
+    const { report } = getState();
+    if (report === null || report.text_column === null) return;
+    stopReading();
+    dispatch({ type: "evaluate_requested" });
+    await attempt("evaluate", async (isCurrent) => {
+      if (chosen.size > FILE_BYTES_MAX) throw tooLarge(chosen.size);
+      const content = await readBytes(chosen);
+      const { text_column: text, pair_column: pair, label_column: label } = report;
+      const args = [chosen.name, content, { text, pair, label }];
+      const evaluation = await call("evaluate", args, [content.buffer]);
+      if (!isCurrent()) return;
+      dispatch({ type: "evaluated", evaluation });
+      await reportTraffic(isCurrent);
+    });
+  }
+
   async function startOver() {
     file = null;
     dispatch({ type: "start_over" });
@@ -249,6 +267,7 @@ export function createController({ dispatch, getState, startWorker, origin }) {
     stopReading,
     train,
     predict,
+    evaluate,
     pause: () => steer("pause"),
     resume: () => steer("resume"),
     stop: () => steer("cancel"),

@@ -2,6 +2,7 @@
 
 import { wantedFrom } from "./derived.js";
 import { NOTHING_LEFT } from "./left.js";
+import { NO_HISTORY } from "./history.js";
 
 /** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
 /** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
@@ -31,6 +32,8 @@ import { NOTHING_LEFT } from "./left.js";
  * @property {{ pending: boolean, answers: Answer[] }} prediction
  * @property {import("./left.js").Left} left what has left this page since it was opened
  * @property {Failure|null} failure
+ * @property {import("./history.js").History} history runs and readings of this tab, whatever was started over
+ * @property {{ pending: boolean, result: import("./contract.js").Evaluation|null }} evaluation on a labelled test file
  */
 
 /** @typedef {import("./contract.js").Prediction & { text: string, pair: string|null, preview: import("./contract.js").Preview|null }} Answer */
@@ -93,5 +96,7 @@ export function initialState(settings) {
     prediction: { pending: false, answers: [] },
     left: NOTHING_LEFT,
     failure: null,
+    history: NO_HISTORY,
+    evaluation: { pending: false, result: null },
   };
 }

@@ -6,6 +6,8 @@
  * meant to send.
  */
 
+import { textField } from "./pictures/table.js";
+
 /** @typedef {"page"|"model"|"session"|"examples"|"corrections"|"control"|"predict"|"elsewhere"|"unknown"} Purpose */
 /** @typedef {{ dtype: string, rows: number, columns: number, bytes: number, first: number[] }} Tensor */
 /** @typedef {{ name: string, value: number }} Count */
@@ -194,9 +196,7 @@ export function csvOf(left) {
   return [COLUMNS, ...sums, ...pieces].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
 }
 
-/** @param {string|number} value */
+/** Bytes are counted exactly, so numbers stay as they are. @param {string|number} value */
 function cell(value) {
-  const text = String(value);
-  const plain = /^[=+\-@\t]/.test(text) && typeof value === "string" ? `'${text}` : text;
-  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+  return typeof value === "number" ? String(value) : textField(value);
 }

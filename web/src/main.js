@@ -3,6 +3,7 @@
 import "./elements/chart.js";
 import "./elements/contribution.js";
 import "./elements/dataset.js";
+import "./elements/evaluate.js";
 import "./elements/file.js";
 import "./elements/left.js";
 import "./elements/models.js";
@@ -11,9 +12,11 @@ import "./elements/preview.js";
 import "./elements/privacy.js";
 import "./elements/progress.js";
 import "./elements/reading.js";
+import "./elements/report.js";
 import "./elements/result.js";
 import "./elements/status.js";
 import "./elements/steps.js";
+import "./elements/tradeoff.js";
 import "./elements/train.js";
 import { createController } from "./controller.js";
 import { createShelf } from "./models/shelf.js";
@@ -142,6 +145,7 @@ const ACTIONS = {
   remove_kept: (name) => shelf.remove(name),
   remove_all_kept: () => shelf.removeAll(),
   persist_kept: () => shelf.persist(),
+  evaluate: (file) => controller.evaluate(file),
 };
 
 document.addEventListener("ask", (event) => {

@@ -96,7 +96,13 @@ export function isOutdated({ reading, wanted }) {
  * @param {import("./initial.js").State} state
  */
 export function isSameCurve({ reading, wanted }) {
-  const law = (/** @type {import("./contract.js").PrivacyWanted} */ each) =>
-    JSON.stringify([each.mechanism, each.contribution]);
-  return reading.measured !== null && law(reading.measured.wanted) === law(wanted);
+  return reading.measured !== null && lawOf(reading.measured.wanted) === lawOf(wanted);
+}
+
+/**
+ * Names a mechanism with what it does for words that matter, whatever its level.
+ * @param {import("./contract.js").PrivacyWanted} wanted
+ */
+export function lawOf({ mechanism, contribution }) {
+  return JSON.stringify([mechanism, contribution]);
 }

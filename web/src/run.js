@@ -14,6 +14,9 @@
  * @property {number} stepsTotal
  * @property {number} step
  * @property {number} epoch
+ * @property {number[]} epochStarts the first step of each epoch that has begun
+ * @property {import("./contract.js").TrainOptions|null} options what it was asked for
+ * @property {import("./contract.js").Traffic|null} traffic of its session, when it was last asked
  * @property {number|null} loss
  * @property {number|null} learningRate
  * @property {Series} losses
@@ -32,13 +35,16 @@ export const LOSS_POINTS_MAX = 600;
 /** The pace is the mean of this many latest steps. */
 const INTERVALS_MAX = 30;
 
-/** @param {number} at @returns {Run} */
-export function newRun(at) {
+/** @param {number} at @param {import("./contract.js").TrainOptions|null} [options] @returns {Run} */
+export function newRun(at, options = null) {
   return {
     upload: null,
     stepsTotal: 0,
     step: 0,
     epoch: 0,
+    epochStarts: [],
+    options,
+    traffic: null,
     loss: null,
     learningRate: null,
     losses: { stride: 1, points: [], sum: 0, summed: 0 },
@@ -107,6 +113,8 @@ function foldStep(run, event) {
     ...run,
     step: event.step,
     epoch: event.epoch,
+    epochStarts:
+      event.epoch > run.epochStarts.length ? [...run.epochStarts, event.step] : run.epochStarts,
     loss: event.loss,
     learningRate: event.learning_rate,
     losses: appendLoss(run.losses, event.step, event.loss),

@@ -56,6 +56,7 @@ const ADVICE_BY_PLACE = {
   train: "Change the options or try again.",
   steer: "Training goes on; try again.",
   predict: "Try again.",
+  evaluate: "Choose another file with the same columns and labels, or try again.",
 };
 
 /** @typedef {keyof typeof ADVICE_BY_PLACE} Place */

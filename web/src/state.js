@@ -3,6 +3,7 @@
  * Pure: no clock, no DOM, no calls. Events are those of the client (contract.js) and those of the page.
  */
 
+import { remember } from "./history.js";
 import { fileKey, isBusy, mechanismOf, wantedFrom } from "./derived.js";
 import { initialState, NO_READING } from "./initial.js";
 import { addLeft } from "./left.js";
@@ -19,6 +20,11 @@ import { adviceFor, isFatal } from "./sentences.js";
  * @returns {State}
  */
 export function reduce(state, event) {
+  return remember(state, applied(state, event), event);
+}
+
+/** @param {State} state @param {any} event @returns {State} */
+function applied(state, event) {
   switch (event.type) {
     case "unsupported":
       return { ...state, phase: "error", missing: event.missing };
@@ -28,6 +34,7 @@ export function reduce(state, event) {
       return {
         ...initialState(state.settings),
         releasedFiles: releasedFiles(state),
+        history: state.history,
         left: state.left,
       };
     case "left":
@@ -80,6 +87,14 @@ export function reduce(state, event) {
       };
     case "predicted":
       return { ...state, prediction: { pending: false, answers: event.answers } };
+    case "evaluate_requested":
+      return {
+        ...state,
+        evaluation: { ...state.evaluation, pending: true },
+        failure: clear(state, "evaluate"),
+      };
+    case "evaluated":
+      return { ...state, evaluation: { pending: false, result: event.evaluation } };
     case "failed":
       return callFailed(state, event);
     case "refused":
@@ -126,12 +141,16 @@ function readingEvent({ reading, failure }, event) {
 /** @param {State} state @param {any} event @returns {State} */
 function trainingEvent(state, event) {
   if (event.type === "train_requested") {
-    const run = newRun(event.at);
-    return { ...state, run, phase: "preparing", stopping: false, failure: null };
+    const run = newRun(event.at, event.options ?? null);
+    const evaluation = { pending: false, result: null };
+    return { ...state, run, evaluation, phase: "preparing", stopping: false, failure: null };
   }
   if (state.run === null) return state;
   if (event.type === "traffic")
-    return { ...state, run: { ...state.run, bytesSent: event.traffic.bytes_sent } };
+    return {
+      ...state,
+      run: { ...state.run, bytesSent: event.traffic.bytes_sent, traffic: event.traffic },
+    };
   if (!isBusy(state.phase)) return state;
   return runEvent({ ...state, released: state.released || releases(event) }, event);
 }
@@ -183,9 +202,9 @@ function loadedBytes(known, event) {
 /** @param {State} state @returns {State} */
 function connectStarted(state) {
   const fresh = initialState(state.settings);
-  const { columns, wanted, choice, kept, left } = state;
+  const { columns, wanted, choice, kept, left, history } = state;
   const file = state.file && { ...state.file, read: false };
-  const stays = { file, columns, wanted, choice, kept, left };
+  const stays = { file, columns, wanted, choice, kept, left, history };
   return { ...fresh, ...stays, releasedFiles: releasedFiles(state) };
 }
 
@@ -285,11 +304,12 @@ function failed(state, place, name, sentence, closes = false) {
   const fatal = place === "connect" || closes || isFatal(name);
   const failure = { place, name, sentence, advice: adviceFor(name, place), fatal };
   const prediction = { ...state.prediction, pending: false };
+  const evaluation = { ...state.evaluation, pending: false };
   const file = place === "file" ? null : state.file;
   const phase = fatal ? "error" : state.phase;
   const reading =
     place === "reading" ? { ...state.reading, pending: false, stopping: false } : state.reading;
-  return { ...state, failure, prediction, reading, file, phase, stopping: false };
+  return { ...state, failure, prediction, evaluation, reading, file, phase, stopping: false };
 }
 
 /** @param {State} state @param {string} place */

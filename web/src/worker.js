@@ -91,6 +91,7 @@ const PASSED_ON = [
   "resume",
   "cancel",
   "predict",
+  "evaluate",
   "traffic",
 ];
 

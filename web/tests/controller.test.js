@@ -270,7 +270,11 @@ test("the calls of the page are those of a client, from a file of pairs to answe
   await own.controller.predict([["one", "two"]]);
   const [answer] = own.state.prediction.answers;
   assert.deepEqual([answer.text, answer.pair], ["one", "two"]);
-  assert.equal(answer.preview.examples[0].tokens.length, 2);
+  // Each text between the two marks that the model puts around it.
+  assert.equal(answer.preview.examples[0].tokens.length, 4);
+  await own.controller.evaluate(file("test.tsv"));
+  assert.equal(own.state.evaluation.result.examples, 400);
+  assert.equal(own.state.history.runs.length, 1);
   assert.equal(own.state.failure, null);
 });
 
@@ -285,4 +289,21 @@ test("a run that the client refuses at once leaves the options and its sentence"
   assert.equal(own.state.phase, "privacy");
   assert.equal(own.state.run, null);
   assert.equal(own.state.failure.sentence, "This does not go together.");
+});
+
+test("a test file is classified with the columns of the first, and one that fails says so in its place", async () => {
+  const evaluation = { examples: 2, bad_rows_total: 0, accuracy: 1, macro_f1: 1, confusion: [1] };
+  const own = page({ evaluate: () => evaluation });
+  await own.controller.connect();
+  await own.controller.evaluate(file("too-early.tsv"));
+  assert.ok(!own.names().includes("evaluate"));
+  await own.controller.openFile(file("a.tsv"));
+  await own.controller.evaluate(file("b.tsv"));
+  const [, name, content, columns] = own.calls.find(([call]) => call === "evaluate");
+  assert.deepEqual([name, content.length], ["b.tsv", 3]);
+  assert.deepEqual(columns, { text: "text", pair: null, label: "label" });
+  assert.deepEqual(own.state.evaluation, { pending: false, result: evaluation });
+  await own.controller.evaluate(file("c.tsv", FILE_BYTES_MAX + 1));
+  assert.equal(own.state.failure.place, "evaluate");
+  assert.equal(own.state.evaluation.pending, false);
 });

@@ -72,6 +72,8 @@ export const point = (level, nn, bayes) => ({
 /** @type {import("../src/contract.js").Reading} */
 export const READING = {
   points: [point(0.1, 0.9, 0.95), point(0.5, 0.5, 0.6)],
+  undefended: { nn: 1, bayes: 1 },
+  chance: 0.05,
   examples: 4,
   tokens: 40,
   survivors: { names: { total: 3, kept: 1 }, numbers: { total: 0, kept: 0 }, examples: [] },

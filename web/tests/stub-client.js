@@ -36,13 +36,15 @@ export const MECHANISMS = [
 const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 const failure = (name, message) => Object.assign(new Error(message), { name });
 
-/** Every word in one of the four kinds, in turn. */
+/** Every word in one of the four kinds, in turn, between two marks; every fifth is a part of a word. */
 function tokens(text) {
-  return text.split(/\s+/).map((word, index) => {
+  const mark = (text) => ({ text, seen: text, kind: "special", continues: false });
+  const own = text.split(/\s+/).map((word, index) => {
     const kind = KINDS[index % 4];
     const seen = { unchanged: word, near: `${word}s`, far: "harbour", removed: "" }[kind];
-    return { text: word, seen, kind, continues: false };
+    return { text: word, seen, kind, continues: index % 5 === 4 };
   });
+  return [mark("[CLS]"), ...own, mark("[SEP]")];
 }
 
 export default async function init() {}
@@ -95,7 +97,11 @@ export class Client {
       text_column: "review",
       pair_column: second,
       label_column: "rating",
-      labels: ["negative", "positive"].map((label) => ({ name: label, count: 600 })),
+      labels: [
+        { name: "negative", count: 600 },
+        { name: "positive", count: 480 },
+        { name: "<b>neither</b> & a very long name", count: 120 },
+      ],
       bad_rows: [{ row: 17, reason: "The label is empty." }],
       bad_rows_total: 1,
       problem: null,
@@ -143,7 +149,9 @@ export class Client {
 
   async preview({ examples }) {
     const shares = { unchanged: 0.25, near: 0.2, far: 0.45, removed: 0.1 };
-    const shown = Array.from({ length: examples }, () => ({ tokens: tokens(WORDS.join(" ")) }));
+    const others = [WORDS.join(" "), "Die Küche war kalt, 味が薄い и никто не пришёл", "ok"];
+    const text = (_, index) => ({ tokens: tokens(others[index % others.length]) });
+    const shown = Array.from({ length: examples }, text);
     return { examples: shown, shares, tokens_counted: 2000 };
   }
 
@@ -171,6 +179,8 @@ export class Client {
     });
     return {
       points: levels.map(point),
+      undefended: { nn: 1, bayes: this.#wanted.mechanism === "token" ? 1 : null },
+      chance: 0.062,
       examples,
       tokens: 912,
       survivors: {
@@ -188,11 +198,26 @@ export class Client {
     this.#stopped = true;
   }
 
+  /** Three classes, one of them rare and often missed; the more protection, the more is missed. */
+  #confusion(rows, learnt) {
+    const spared = 0.5 + 0.45 * learnt * (1 - 0.5 * (this.#wanted.protection ?? 0));
+    return [0.5, 0.4, 0.1].flatMap((share, truth) => {
+      const own = Math.round(rows * share);
+      const right = Math.round(own * (truth === 2 ? spared - 0.3 : spared));
+      const first = Math.round((own - right) * 0.7);
+      const counts = [first, first, first];
+      counts[truth] = right;
+      counts[(truth + 2) % 3] = own - right - first;
+      return counts;
+    });
+  }
+
   async train({ epochs, labels, bottom }) {
     if (bottom === "lora" && ["vector", "pool"].includes(this.#wanted.mechanism))
       throw failure("Option", "bottom: lora needs a mechanism that changes the words themselves");
     this.#stopped = false;
     const steps = 20 * epochs;
+    let best = { accuracy: -1, step: 0 };
     this.#emit({ type: "progress", stage: "upload", done: 1200, total: 1200, bytes_sent: 9e6 });
     this.#left("Connection", 0, {});
     this.#left("Hello", 180, { classes: 2, rank: 8, labels_travel: labels === "server" ? 1 : 0 });
@@ -206,23 +231,27 @@ export class Client {
       while (this.#paused && !this.#stopped) await pause(50);
       await pause(20);
       const epoch = Math.ceil(step / 20);
-      const loss = 0.7 - (0.4 * step) / steps + (labels === "client" ? 0.02 : 0);
+      const swing = 0.08 * Math.sin(step * 2.7) + 0.05 * Math.sin(step * 1.3);
+      const loss = 0.35 + 0.75 * Math.exp(-step / 25) + swing + (labels === "client" ? 0.02 : 0);
       this.#emit({ type: "step", step, epoch, loss, learning_rate: 0.001, step_millis: 20 });
       if (step % 20 !== 0) continue;
-      const right = 45 + epoch * 2;
-      const confusion = [right, 60 - right, 60 - right, right];
-      const accuracy = right / 60;
+      // The last pass but one is the best, so that the kept state is not the last.
+      const learnt = epoch < epochs || epochs === 1 ? epoch / epochs : 0.6;
+      const confusion = this.#confusion(120, learnt);
+      const accuracy = (confusion[0] + confusion[4] + confusion[8]) / 120;
+      const isBest = accuracy > best.accuracy;
+      if (isBest) best = { accuracy, step };
       this.#emit({
         type: "validation",
         step,
-        loss,
+        loss: 0.45 + 0.5 * Math.exp(-step / 30) + 0.002 * step,
         accuracy,
-        macro_f1: accuracy,
+        macro_f1: accuracy - 0.06,
         confusion,
-        best: true,
+        best: isBest,
       });
     }
-    this.#emit({ type: "train_done", steps, best_step: steps, reason: "Finished" });
+    this.#emit({ type: "train_done", steps, best_step: best.step, reason: "Finished" });
   }
 
   /** Tells of a message as the wasm client does. */
@@ -253,10 +282,26 @@ export class Client {
 
   async predict(sentences) {
     const probabilities = [
-      { label: "negative", probability: 0.8 },
+      { label: "negative", probability: 0.7 },
       { label: "positive", probability: 0.2 },
+      { label: "<b>neither</b> & a very long name", probability: 0.1 },
     ];
     return sentences.map(() => ({ label: "negative", probabilities }));
+  }
+
+  /** A name with “wrong” in it stands for a file that cannot be used. */
+  async evaluate(name) {
+    await pause(1500);
+    if (name.includes("wrong")) throw failure("Columns", "This file has no column “rating”.");
+    const confusion = this.#confusion(400, 0.8);
+    const accuracy = (confusion[0] + confusion[4] + confusion[8]) / 400;
+    return {
+      examples: 400,
+      bad_rows_total: 3,
+      accuracy,
+      macro_f1: accuracy - 0.07,
+      confusion,
+    };
   }
 
   traffic() {

@@ -6,6 +6,7 @@
 //! docs/audit.md.
 
 mod course;
+mod reference;
 mod rows;
 mod survivors;
 
@@ -30,6 +31,7 @@ use crate::preview::{Counts, Seen, Shares};
 
 use course::Course;
 pub use course::Stop;
+pub use reference::Undefended;
 use rows::{Rows, fitting, spread};
 pub use survivors::{Kept, Survivor, Survivors};
 use survivors::{Tally, Word, words};
@@ -49,6 +51,12 @@ const STAGES_A_LEVEL: usize = 3;
 pub struct Reading {
     /// One for each level that was asked for.
     pub points: Vec<ReadingPoint>,
+    /// The same rows without a mechanism.
+    pub undefended: Undefended,
+    /// Share of the tokens that is right by frequencies alone: the most frequent one of the
+    /// attacker's text, guessed at every place, or as many of them as the text has tokens where
+    /// places are lost.
+    pub chance: f64,
     /// Rows that were attacked.
     pub examples: usize,
     /// Their tokens, special ones left out.
@@ -105,10 +113,11 @@ impl<T> Client<T> {
                 problem: "at least one row is attacked".to_owned(),
             });
         }
-        let stages = 1 + STAGES_A_LEVEL * options.levels.len();
+        let stages = 1 + STAGES_A_LEVEL * (1 + options.levels.len());
         let course = Course::new(stages, stop, on_event);
         let survivors = self.survivors(&course).await?;
         let rows = self.rows_of_reading(options.examples, &course).await?;
+        let (undefended, chance) = self.without_mechanism(&rows, &course).await?;
         let mut points = Vec::with_capacity(options.levels.len());
         let mut tokens = 0;
         for level in options.levels.iter().copied() {
@@ -125,6 +134,8 @@ impl<T> Client<T> {
         }
         Ok(Reading {
             points,
+            undefended,
+            chance,
             examples: rows.attacked.len(),
             tokens,
             survivors,

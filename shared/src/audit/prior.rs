@@ -60,6 +60,22 @@ impl Unigrams {
     }
 }
 
+/// The `count` most frequent tokens of public text that are no special ones, most frequent first.
+pub fn frequent(
+    public: &[TokenIds],
+    vocab_size: usize,
+    special_ids: &[u32],
+    count: usize,
+) -> Vec<u32> {
+    let mut special = vec![false; vocab_size];
+    for id in special_ids {
+        if let Some(flag) = special.get_mut(*id as usize) {
+            *flag = true;
+        }
+    }
+    Unigrams::of(public, vocab_size).most_frequent(count, &special)
+}
+
 /// `p(v | u)`, interpolated: `l n(u, v) / n(u) + (1 - l) p(v)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bigrams {
@@ -116,6 +132,8 @@ mod tests {
         assert_eq!(unigrams.most_frequent(1, &[false; 4]), [1]);
         let special = [false, true, false, false];
         assert_eq!(unigrams.most_frequent(2, &special), [2]);
+        // An id outside the vocabulary is nobody's.
+        assert_eq!(frequent(&[text(&[1, 1, 2])], 4, &[1, 9], 2), [2]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::attack::{Attack, Attacker, AuditError, Guesses, Pending, Simulator, T
 use super::attacks::Average;
 use super::client_claim;
 use super::controls;
-use super::prior::Unigrams;
+use super::prior::frequent;
 use super::released::Released;
 use super::report::{AttackReport, AuditReport, AveragingReport, Control, Measures};
 use super::score::{Scores, score};
@@ -109,7 +109,13 @@ pub async fn run(
         truth,
         plan,
         watch,
-        frequent: frequent(knowledge, truth),
+        // As many as the longest text has.
+        frequent: frequent(
+            knowledge.public,
+            knowledge.bottom.config().vocab_size,
+            knowledge.special_ids,
+            truth.tokens.iter().map(TokenIds::len).max().unwrap_or(0),
+        ),
     };
     let mut tracks: Vec<Track> = plan.attacks.iter().map(|_| Track::default()).collect();
     let mut lengths = Vec::new();
@@ -146,19 +152,6 @@ pub async fn run(
         report,
         guesses: guesses.collect(),
     })
-}
-
-/// As many of the most frequent public tokens as the longest text has.
-fn frequent(knowledge: &Knowledge<'_>, truth: &Truth<'_>) -> Vec<u32> {
-    let vocab_size = knowledge.bottom.config().vocab_size;
-    let mut special = vec![false; vocab_size];
-    for id in knowledge.special_ids {
-        if let Some(flag) = special.get_mut(*id as usize) {
-            *flag = true;
-        }
-    }
-    let longest = truth.tokens.iter().map(TokenIds::len).max().unwrap_or(0);
-    Unigrams::of(knowledge.public, vocab_size).most_frequent(longest, &special)
 }
 
 /// What is known of one attack so far.

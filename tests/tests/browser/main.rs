@@ -7,6 +7,7 @@
 mod failures;
 mod left;
 mod page;
+mod pictures;
 mod reading;
 mod rows;
 mod search;

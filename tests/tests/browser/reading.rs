@@ -22,7 +22,7 @@ async fn the_page_measures_what_can_be_read_back_needs_chromium() -> anyhow::Res
     // About half of the words leave as they are: whoever reads nothing or everything is broken.
     let read = page.percent("reading-nn").await?;
     ensure!(0.0 < read && read < 100.0, "{read} % are read back");
-    page.text("reading-curve").await?;
+    page.text("privacy-utility").await?;
     page.text("survivors").await?;
     page.picture("2-measured").await?;
 

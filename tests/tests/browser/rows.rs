@@ -12,7 +12,8 @@ use tests::browser::Secrets;
 use crate::page::model;
 
 /// A row of words that neither the page nor the protocol has.
-const CANARY: &str = "Vrondelle whispered quazzimort beneath frobnical lanterns in old Ibberwick";
+pub const CANARY: &str =
+    "Vrondelle whispered quazzimort beneath frobnical lanterns in old Ibberwick";
 
 /// What is asked of the trained model; as private as the file.
 pub const QUESTION: &str = "Zephyrquill tonics soothed my grumblethorpe after seventeen minutes";
@@ -20,7 +21,8 @@ pub const QUESTION: &str = "Zephyrquill tonics soothed my grumblethorpe after se
 /// Words of at least so many letters are looked for one by one.
 const WORD_LETTERS_MIN: usize = 5;
 
-const FILE_NAME: &str = "wardnotes-krellington.tsv";
+/// Neither the page nor what is saved of a run may know it.
+pub const FILE_NAME: &str = "wardnotes-krellington.tsv";
 const ROWS_PER_LABEL: usize = 12;
 const WORDS_PER_ROW: usize = 12;
 

@@ -44,6 +44,10 @@ async fn without_a_mechanism_everything_is_read_whatever_the_level() {
         assert_eq!((point.nn, point.bayes, point.eta), (1.0, Some(1.0), None));
         assert_eq!(point.shares.unchanged, 1.0);
     }
+    assert_eq!(
+        (reading.undefended.nn, reading.undefended.bayes),
+        (1.0, Some(1.0))
+    );
     // Every word of the file holds a number; two of them stand twice in half of the rows each.
     let survivors = &reading.survivors;
     let all = 4 * ROWS;
@@ -73,6 +77,10 @@ async fn more_protection_leaves_less_to_read_and_the_chosen_one_stays() {
             panic!("two levels were asked for");
         };
         assert!(weak.nn > strong.nn + 0.2, "{mechanism}: {reading:?}");
+        // Undefended words are read, whichever mechanism is set, and guessing is between.
+        assert_eq!(reading.undefended.nn, 1.0, "{mechanism}");
+        let chance = reading.chance;
+        assert!((0.0..1.0).contains(&chance), "{mechanism}: {chance}");
         for point in &reading.points {
             // What came out as it went in is what the simple attacker has; in place or not.
             let unchanged = point.shares.unchanged;

@@ -1,40 +1,14 @@
-/** Step 4, the learning curves: loss on one chart, accuracy and macro-F1 on another. */
+/** Step 4, the learning curves: loss on one picture, accuracy and macro-F1 on another. */
 
 import { h, show, View } from "../dom.js";
-import { decimal, number, percent } from "../format.js";
-import { lossDomain, smooth } from "../geometry.js";
-import { bestValidation } from "../run.js";
-import { figure, paint } from "./plot.js";
+import { lossPicture, scoresPicture } from "../pictures/learning.js";
+import { PictureFrame } from "./picture.js";
 
 class LearningChart extends View {
-  /** @type {any} */
-  loss;
-  /** @type {any} */
-  accuracy;
-
   build() {
-    this.loss = figure("Loss (nats)", {
-      faint: "training, each step",
-      one: "training, smoothed",
-      two: "held-out rows",
-    });
-    this.accuracy = figure("Held-out rows (%)", { one: "accuracy", two: "macro-F1" });
-    this.table = h("tbody", {});
-    const head = ["Step", "Loss (nats)", "Accuracy", "Macro-F1"].map((name) =>
-      h("th", { scope: "col" }, name),
-    );
-    this.numbers = h(
-      "details",
-      {},
-      h("summary", {}, "The same as a table"),
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measurements" },
-        h("table", {}, h("thead", {}, h("tr", {}, ...head)), this.table),
-      ),
-    );
-    this.append(h("div", { class: "charts" }, this.loss.node, this.accuracy.node), this.numbers);
-    new ResizeObserver(() => this.draw()).observe(this);
+    this.loss = new PictureFrame("loss");
+    this.scores = new PictureFrame("validation");
+    this.append(h("div", { class: "charts" }, this.loss.node, this.scores.node));
   }
 
   /** @param {import("../initial.js").State} state */
@@ -42,66 +16,9 @@ class LearningChart extends View {
     const shown = run !== null && run.stepsTotal > 0;
     show(this, shown);
     if (!shown || !this.changed("run", run)) return;
-    this.run = run;
-    this.draw();
-    show(this.numbers, run.validations.length > 0);
-    if (!this.changed("validations", run.validations)) return;
-    const cells = run.validations.map(({ step, loss, accuracy, macro_f1 }) =>
-      h(
-        "tr",
-        {},
-        ...[number(step), decimal(loss), percent(accuracy, 1), percent(macro_f1, 1)].map((text) =>
-          h("td", {}, text),
-        ),
-      ),
-    );
-    this.table.replaceChildren(...cells);
+    this.loss?.show(lossPicture(run));
+    this.scores?.show(scoresPicture(run));
   }
-
-  draw() {
-    const { run } = this;
-    if (!run || this.hidden) return;
-    const best = bestValidation(run)?.step;
-    const { validations, stepsTotal } = run;
-    const x = {
-      domain: /** @type {[number, number]} */ ([0, Math.max(1, stepsTotal)]),
-      tick: number,
-      name: "step",
-    };
-    const mark = best === undefined ? null : { x: best, name: "best" };
-    const training = run.losses.points.map(({ step, loss }) => ({ x: step, y: loss }));
-    const held = validations.map(({ step, loss }) => ({ x: step, y: loss }));
-    paint(this.loss.drawing, {
-      title: `Loss in nats by step; latest: ${latest([training, held])}`,
-      curves: [
-        { name: "faint", points: training, marks: false },
-        { name: "one", points: smooth(training, Math.ceil(training.length / 40)), marks: false },
-        { name: "two", points: held, marks: true },
-      ],
-      x,
-      y: { domain: lossDomain([...training, ...held].map(({ y }) => y)), tick: decimal },
-      mark,
-    });
-    const right = (/** @type {"accuracy"|"macro_f1"} */ key) =>
-      validations.map((each) => ({ x: each.step, y: each[key] * 100 }));
-    const [accuracy, macroF1] = [right("accuracy"), right("macro_f1")];
-    paint(this.accuracy.drawing, {
-      title: `Accuracy and macro-F1 in percent by step; latest: ${latest([accuracy, macroF1])}`,
-      curves: [
-        { name: "one", points: accuracy, marks: true },
-        { name: "two", points: macroF1, marks: true },
-      ],
-      x,
-      y: { domain: [0, 100], tick: String },
-      mark,
-    });
-  }
-}
-
-/** @param {import("../geometry.js").Point[][]} curves */
-function latest(curves) {
-  const values = curves.flatMap((points) => points.slice(-1).map(({ y }) => decimal(y)));
-  return values.join(", ") || "none yet";
 }
 
 customElements.define("cl-chart", LearningChart);

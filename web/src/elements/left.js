@@ -12,6 +12,7 @@ import {
   sizeOf,
   summaryOf,
 } from "../left-sentences.js";
+import { save } from "../save.js";
 
 /** The panel changes at most this often: it is to be read, and drawing takes time from the work. */
 const DRAW_MILLIS_MIN = 500;
@@ -128,13 +129,7 @@ class LeftPanel extends View {
   /** Offers the record as a file; it is made here and goes nowhere else. */
   save() {
     if (this.waiting === null) return;
-    const file = new Blob([csvOf(this.waiting)], { type: "text/csv;charset=utf-8" });
-    const address = URL.createObjectURL(file);
-    const link = h("a", { href: address, download: "cutlayer-what-has-left.csv", hidden: true });
-    this.append(link);
-    link.click();
-    link.remove();
-    window.setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    save("cutlayer-what-has-left.csv", new Blob([csvOf(this.waiting)], { type: "text/csv" }));
   }
 }
 

@@ -1,32 +1,30 @@
 /** What the server would see: each word above what stands in its place. Also used for single sentences. */
 
+import { mechanismOf } from "../derived.js";
 import { h, setText, View } from "../dom.js";
 import { count, percent } from "../format.js";
+import { KINDS, mattersFor, signOf } from "../kinds.js";
 import { labelsSentence } from "../leaves.js";
+import { tokensPicture } from "../pictures/tokens.js";
+import { PictureFrame } from "./picture.js";
 
-/** The kinds in words and signs, so that colour is never the only mark. */
-const KINDS = [
-  { kind: "unchanged", sign: "=", name: "unchanged", text: "the word itself" },
-  { kind: "near", sign: "≈", name: "near", text: "a similar word" },
-  { kind: "far", sign: "≠", name: "far", text: "an unrelated word" },
-  { kind: "removed", sign: "∅", name: "removed", text: "a blank, an average or nothing" },
-];
+/** Said of what the frame saves of it. */
+const OWN_WORDS = "These files hold your own words.";
 
 class PreviewView extends View {
   build() {
-    this.examples = h("div", { class: "preview-examples" });
+    this.frame = new PictureFrame("tokens", OWN_WORDS);
     this.shares = h("div", { class: "shares", "data-testid": "shares" });
     this.body = h(
       "div",
       { "data-testid": "preview" },
-      h("h3", {}, "Your sentences, and what the server would see"),
+      h("h3", {}, "Word for word"),
       h(
         "p",
         { class: "hint" },
-        "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it.",
+        "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it. Your own words, above, stay in this tab.",
       ),
-      legend(),
-      this.examples,
+      this.frame.node,
       this.shares,
     );
     this.caveat = h("p", { class: "hint" });
@@ -35,14 +33,18 @@ class PreviewView extends View {
   }
 
   /** @param {import("../initial.js").State} state */
-  render({ preview, choice }) {
+  render({ preview, choice, privacy, wanted, mechanisms }) {
     this.body.classList.toggle("is-pending", preview === null);
     setText(
       this.caveat,
       `What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden. ${labelsSentence(choice)}`,
     );
-    if (preview === null || !this.changed("preview", preview)) return;
-    this.examples.replaceChildren(...preview.examples.map(({ tokens }) => tokenList(tokens)));
+    const isNew = [this.changed("preview", preview), this.changed("privacy", privacy)].includes(
+      true,
+    );
+    if (preview === null || privacy === null || !isNew) return;
+    const entry = mechanismOf(mechanisms, wanted.mechanism);
+    this.frame?.show(tokensPicture(preview, mattersFor(privacy, wanted, entry)));
     this.shares.replaceChildren(...sharesBar(preview));
   }
 }
@@ -64,9 +66,8 @@ export function legend() {
  * @param {import("../contract.js").Token[]} tokens
  */
 export function tokenList(tokens) {
-  const items = tokens.map(({ text, seen, kind, continues }) => {
-    const sign = KINDS.find((each) => each.kind === kind)?.sign ?? "";
-    return h(
+  const items = tokens.map(({ text, seen, kind, continues }) =>
+    h(
       "li",
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
@@ -74,12 +75,12 @@ export function tokenList(tokens) {
       h(
         "span",
         { class: "token-seen" },
-        h("span", { class: "token-sign", "aria-hidden": "true" }, sign),
+        h("span", { class: "token-sign", "aria-hidden": "true" }, signOf(kind)),
         seen,
       ),
       h("span", { class: "sr-only" }, `, ${kind}`),
-    );
-  });
+    ),
+  );
   return h("ol", { class: "tokens" }, ...items);
 }
 

@@ -3,27 +3,14 @@
 import { h, setText, show, View } from "../dom.js";
 import { count, decimal, number, percent } from "../format.js";
 import { isBusy, mechanismOf } from "../derived.js";
-import {
-  currentLevel,
-  curveText,
-  isOutdated,
-  isSameCurve,
-  pointAt,
-  strongest,
-} from "../reading.js";
-import { figure, paint } from "./plot.js";
+import { attacksPicture, INFORMED, SIMPLE } from "../pictures/attacks.js";
+import { isOutdated, pointAt, strongest } from "../reading.js";
+import { PictureFrame } from "./picture.js";
 
 /** @typedef {import("../initial.js").State} State */
 /** @typedef {import("../contract.js").Reading} Reading */
-/** @typedef {import("../contract.js").ReadingPoint} ReadingPoint */
-
-const SIMPLE = "Simple attacker";
-const INFORMED = "Attacker who knows the noise and which words are common";
 
 class PrivacyReading extends View {
-  /** @type {any} the curve's figure and drawing */
-  curve;
-
   build() {
     this.start = h("button", {
       type: "button",
@@ -46,29 +33,18 @@ class PrivacyReading extends View {
       "data-testid": "reading-outdated",
     });
     this.headline = h("p", { class: "sentence", role: "status" });
-    this.bars = h("ul", { class: "bars" });
+    this.figures = h("dl", { class: "facts" });
     this.limits = h("p", { class: "hint" });
     this.survivors = h("div", { "data-testid": "survivors" });
-    this.curve = figure("Read back, in % of the words", {
-      one: "simple attacker",
-      two: "attacker who knows more",
-    });
-    this.table = h("div", {});
-    this.figures = h(
-      "div",
-      { "data-testid": "reading-curve" },
-      h("h3", {}, "At every level of protection"),
-      this.curve.node,
-      h("details", {}, h("summary", {}, "The same as a table"), this.table),
-    );
+    this.frame = new PictureFrame("attacks");
     this.result = h(
       "div",
       { class: "reading-result" },
       this.headline,
-      this.bars,
+      this.figures,
+      this.frame.node,
       this.limits,
       this.survivors,
-      this.figures,
     );
     this.append(
       h("h3", {}, "What an attacker could read back from your data"),
@@ -83,7 +59,6 @@ class PrivacyReading extends View {
       this.result,
     );
     this.dataset.testid = "reading";
-    new ResizeObserver(() => this.draw()).observe(this);
   }
 
   /** @param {State} state */
@@ -108,12 +83,7 @@ class PrivacyReading extends View {
     show(this.outdated, note !== "" && !pending);
     show(this.result, result !== null);
     this.result.classList.toggle("is-outdated", isOutdated(state) || stopped);
-    this.state = state;
-    if (result === null) return;
-    const mark = markOf(state);
-    const isNew = this.changed("result", result);
-    if (isNew) this.renderResult(state, result);
-    if (this.changed("mark", mark) || isNew) this.draw();
+    if (result !== null && this.changed("result", result)) this.renderResult(state, result);
   }
 
   /** @param {import("../initial.js").ReadingState} reading */
@@ -135,40 +105,22 @@ class PrivacyReading extends View {
     const entry = mechanismOf(mechanisms, wanted.mechanism);
     const at = entry?.level ? `, at ${percent(point.level)},` : "";
     const eta = point.eta === null ? "" : ` (eta ${decimal(point.eta)})`;
+    const title = entry?.title ?? wanted.mechanism;
+    const setting = `“${title}”${entry?.level ? ` at ${percent(point.level)}` : ""}`;
     setText(
       this.headline,
-      `With “${entry?.title ?? wanted.mechanism}”${at} ${percent(strongest(point))} of your words can be read back${eta}.`,
+      `With “${title}”${at} ${percent(strongest(point))} of your words can be read back${eta}.`,
     );
-    this.bars.replaceChildren(
-      attackRow("reading-nn", SIMPLE, point.nn),
-      point.bayes === null ? "" : attackRow("reading-bayes", INFORMED, point.bayes),
+    this.figures.replaceChildren(
+      attackFact("reading-nn", SIMPLE, point.nn),
+      point.bayes === null ? "" : attackFact("reading-bayes", INFORMED, point.bayes),
     );
+    this.frame?.show(attacksPicture(result, point, setting));
     setText(
       this.limits,
       `Measured on ${count(result.tokens, "token")} of ${count(result.examples, "text")}. The simple attacker takes the nearest word for each place. None here looks at the words around it: one who does, or who trains on other text first, can read more. Take this as the least that can be read.`,
     );
     this.survivors.replaceChildren(...survivorsOf(result.survivors));
-    show(this.figures, result.points.length > 1);
-    this.table.replaceChildren(pointsTable(result.points));
-  }
-
-  draw() {
-    const { state } = this;
-    const points = state?.reading.result?.points ?? [];
-    if (!state || points.length < 2 || this.figures.hidden || this.clientWidth === 0) return;
-    const curve = (/** @type {string} */ name, /** @type {"nn"|"bayes"} */ key) => ({
-      name,
-      marks: true,
-      points: points.map((point) => ({ x: point.level * 100, y: (point[key] ?? NaN) * 100 })),
-    });
-    const mark = markOf(state);
-    paint(this.curve.drawing, {
-      title: curveText(points),
-      curves: [curve("one", "nn"), curve("two", "bayes")],
-      x: { domain: [0, 100], tick: String, name: "protection in %" },
-      y: { domain: [0, 100], tick: String },
-      mark: mark === null ? null : { x: mark * 100, name: "now" },
-    });
   }
 }
 
@@ -178,20 +130,9 @@ function noteOf(state) {
   return state.reading.stopped ? "The measurement was stopped before its end." : "";
 }
 
-/** The level to mark: the current one, as long as the curve is about it. @param {State} state */
-function markOf(state) {
-  return isSameCurve(state) ? currentLevel(state) : null;
-}
-
 /** @param {string} testId @param {string} name @param {number} share */
-function attackRow(testId, name, share) {
-  return h(
-    "li",
-    { class: "bar-row" },
-    h("span", { class: "bar-name" }, name),
-    h("meter", { class: "bar", min: 0, max: 1, value: share, "aria-hidden": "true" }),
-    h("span", { class: "bar-value", "data-testid": testId }, percent(share)),
-  );
+function attackFact(testId, name, share) {
+  return h("div", {}, h("dt", {}, name), h("dd", { "data-testid": testId }, percent(share)));
 }
 
 /** @param {Reading["survivors"]} survivors */
@@ -223,32 +164,6 @@ function survivorsOf({ names, numbers, examples }) {
           "What looks like a name is a guess. This list stays in this tab.",
         ),
   ];
-}
-
-/** @param {ReadingPoint[]} points */
-function pointsTable(points) {
-  const head = ["Protection", "eta", "Unchanged", "Near", "Far", "Removed", SIMPLE, "Knows more"];
-  const rows = points.map(({ level, eta, unchanged, near, far, removed, nn, bayes }) =>
-    h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, percent(level)),
-      h("td", {}, eta === null ? "none" : decimal(eta)),
-      ...[unchanged, near, far, removed, nn].map((share) => h("td", {}, percent(share))),
-      h("td", {}, bayes === null ? "not measured" : percent(bayes)),
-    ),
-  );
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measured levels" },
-    h(
-      "table",
-      {},
-      h("caption", {}, "Shares of words, and of those that each attacker reads back."),
-      h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, ...rows),
-    ),
-  );
 }
 
 customElements.define("cl-reading", PrivacyReading);
