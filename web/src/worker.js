@@ -12,9 +12,10 @@ const emit = (event) => scope.postMessage({ event });
 
 async function loadProgram() {
   emit({ type: "loading", stage: "program", bytes: 0, bytes_total: 0 });
-  const address = new URL("../client_wasm.js", import.meta.url).href;
   try {
-    const program = await import(address);
+    // In this form bundlers see it too.
+    // @ts-ignore the build writes it
+    const program = await import("../client_wasm.js");
     await program.default();
     return program;
   } catch {

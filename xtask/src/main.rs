@@ -18,6 +18,7 @@ mod experiment;
 mod fuzz;
 mod hostile;
 mod ignored;
+mod npm;
 mod page;
 mod report;
 mod serve;
@@ -72,6 +73,8 @@ enum Command {
     Soak(soak::Args),
     /// Builds the browser client and the page, and prints their sizes.
     Wasm,
+    /// Builds the browser client and packs it for pages of others, as `npm pack` does.
+    Npm,
     /// Brings the models and the demo reviews into the cache and checks their sha256.
     Fetch,
     /// Waits until the daemon listens, prints the address and opens a browser (used by `serve`).
@@ -112,6 +115,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             assets::fetch(&workspace, assets::SAMPLE)?;
             wasm::build(&workspace).map(|_| ExitCode::SUCCESS)
         }
+        Command::Npm => npm::pack(&workspace).map(|_| ExitCode::SUCCESS),
         Command::Fetch => assets::fetch(&workspace, assets::ALL).map(|()| ExitCode::SUCCESS),
         Command::Announce(args) => serve::announce(&args),
     }

@@ -4,6 +4,7 @@
 //! search for secrets alone is tested.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod embedded;
 mod failures;
 mod page;
 mod reading;
