@@ -28,6 +28,7 @@ mod step;
 mod system;
 mod test;
 mod toolchain;
+mod types;
 mod wasm;
 mod workspace;
 
