@@ -3,7 +3,7 @@
 import { wantedFrom } from "./derived.js";
 
 /** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
-/** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
+/** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, fatal: boolean }} Failure */
 
 /**
  * @typedef {object} State

@@ -4,6 +4,7 @@ import "./elements/chart.js";
 import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/file.js";
+import "./elements/language.js";
 import "./elements/predict.js";
 import "./elements/preview.js";
 import "./elements/privacy.js";
@@ -16,6 +17,7 @@ import "./elements/train.js";
 import { createController } from "./controller.js";
 import { missingFeatures } from "./support.js";
 import { percent } from "./format.js";
+import { chooseLanguage, language, say, setLanguage } from "./language.js";
 import { announcement } from "./sentences.js";
 import { needsReconnect, parseHash, printHash } from "./settings.js";
 import { isBusy, wantedFrom } from "./derived.js";
@@ -53,12 +55,23 @@ function render() {
   announce();
 }
 
+/** Says everything in the reader's language; elements are built before it is known, in English. */
+function speak() {
+  const wished = chooseLanguage(state.settings.language, navigator.languages);
+  if (wished === language()) return;
+  setLanguage(wished);
+  document.documentElement.lang = wished;
+  for (const node of document.querySelectorAll("[data-text]"))
+    node.textContent = say(/** @type {HTMLElement} */ (node).dataset.text ?? "");
+  for (const view of views) /** @type {any} */ (view).rebuild();
+}
+
 function title() {
   const { run, phase } = state;
-  if (phase === "paused") return "Paused · Cutlayer";
+  if (phase === "paused") return `${say("title.paused")} · Cutlayer`;
   if (phase === "training" && run && run.stepsTotal > 0)
     return `${percent(run.step / run.stepsTotal)} · Cutlayer`;
-  return phase === "done" ? "Trained · Cutlayer" : "Cutlayer";
+  return phase === "done" ? `${say("title.trained")} · Cutlayer` : "Cutlayer";
 }
 
 function announce() {
@@ -83,10 +96,15 @@ const controller = createController({
 
 /** @param {import("./settings.js").Settings} settings */
 function changeSettings(settings) {
+  const { language: before } = state.settings;
   const reconnect = needsReconnect(state.settings, settings);
   const { mechanism, protection } = state.settings;
   const protect = settings.mechanism !== mechanism || settings.protection !== protection;
   dispatch({ type: "settings_changed", settings });
+  if (settings.language !== before) {
+    speak();
+    render(); // at once, so that nothing jumps
+  }
   if (reconnect) controller.connect();
   else if (protect) controller.setPrivacy(wantedFrom(settings, state.mechanisms));
 }
@@ -142,6 +160,7 @@ window.addEventListener("beforeunload", (event) => {
 });
 
 const missing = missingFeatures();
+speak();
 render();
 if (missing.length > 0) dispatch({ type: "unsupported", missing });
 else controller.connect();

@@ -1,7 +1,8 @@
-/** What the page says when something happens: advice for errors, announcements for screen readers. Pure. */
+/** What the page says when something happens: advice for errors, announcements for screen readers. Words are in `languages/`. */
 
 import { isBusy } from "./derived.js";
 import { count, decimal, duration, percent } from "./format.js";
+import { FIRST, has, language, say } from "./language.js";
 import { bestValidation, millisLeft } from "./run.js";
 
 /** Errors after which the client cannot go on and has to connect again. */
@@ -20,89 +21,65 @@ export function isFatal(name) {
   return FATAL.has(name);
 }
 
-/** What to do, by the stable name of an error or the code of a refusal. @type {Record<string, string>} */
-const ADVICE = {
-  BadSettings: "Change the training options and try again.",
-  Busy: "The server is full for now. Wait a few minutes, then connect again.",
-  Crashed: "Connect again. If it happens again, choose the CPU under “Model and device”.",
-  DeviceLost: "Connect again, or choose the CPU under “Model and device”.",
-  Disconnected: "Check your network, then connect again.",
-  FileTooLarge:
-    "Use a part of the file, or the command line client `cutlayer train`, which has no such limit.",
-  Forbidden: "Ask whoever runs the server for a token that allows this.",
-  Internal: "You did nothing wrong. Try again; if it happens again, tell whoever runs the server.",
-  LimitExceeded: "Use fewer rows or smaller settings, then try again.",
-  OneClassOnly: "Choose another label column, or a file with at least two different labels.",
-  ProgramMissing: "Reload the page. If it happens again, tell whoever runs the server.",
-  SessionGone: "Train again: the examples have to be sent once more.",
-  TokenNeeded: "Whoever runs the server gives you one. It stays in this tab until you close it.",
-  UnknownAdapter: "Ask the server for its list of adapters, and choose one of them.",
-  UnknownCut: "Choose another cut under “Model and device”.",
-  Unreachable: "Check that the server is running and that you are online, then connect again.",
-  WorkerFailed: "Reload the page. If it happens again, try another browser.",
-  WrongBottom: "Reload the page to get the server’s current model.",
-  WrongVersion: "Reload the page to get the server’s current version.",
-};
-
-const ADVICE_BY_PLACE = {
-  connect: "Check that the server is running, then connect again.",
-  file: "Choose another file, or correct this one and choose it again.",
-  columns: "Choose other columns.",
-  privacy: "Choose another level or way of protection.",
-  reading: "Measure again, or choose another way of protection.",
-  train: "Change the options or try again.",
-  steer: "Training goes on; try again.",
-  predict: "Try again.",
-};
-
-/** @typedef {keyof typeof ADVICE_BY_PLACE} Place */
+/** @typedef {"connect"|"file"|"columns"|"privacy"|"reading"|"train"|"steer"|"predict"} Place where an action failed */
 
 /**
  * Says what to do after an error.
- * @param {string} name
+ * @param {string} name the stable name of an error, or the code of a refusal
  * @param {Place} place
  */
 export function adviceFor(name, place) {
-  return ADVICE[name] ?? ADVICE_BY_PLACE[place];
+  return has(`advice.${name}`) ? say(`advice.${name}`) : say(`advice.at.${place}`);
 }
 
-/** @type {Record<string, string>} */
-const STAGE_NAMES = {
-  program: "Program",
-  catalogue: "Model list",
-  device: "Device",
-  bottom: "First part of the model",
-  tokenizer: "Tokenizer",
-  warmup: "Warm-up",
-};
+/**
+ * Says what happened. The client speaks English, and more exactly than a name can; a reader of another language gets
+ * the words for the name, and the sentence beside it.
+ * @param {{ name: string, sentence: string }} failure
+ * @returns {{ sentence: string, original: string|null }}
+ */
+export function failureWords({ name, sentence }) {
+  if (language() === FIRST || !has(`error.${name}`)) return { sentence, original: null };
+  return { sentence: say(`error.${name}`), original: sentence };
+}
 
-/** The stages of loading, in the order in which they happen. */
-export const LOADING_STAGES = Object.entries(STAGE_NAMES).map(([stage, name]) => ({ stage, name }));
+/** The stages of loading, in the order in which they happen; a name is asked for where it is shown. */
+export const LOADING_STAGES = [
+  "program",
+  "catalogue",
+  "device",
+  "bottom",
+  "tokenizer",
+  "warmup",
+].map((stage) => ({
+  stage,
+  get name() {
+    return say(`stage.${stage}`);
+  },
+}));
 
 /** @type {Record<string, string>} */
 const REASONS = {
-  Finished: "Training is finished",
-  StoppedEarly: "Training stopped early: the last passes brought no improvement",
-  Cancelled: "Training was stopped",
+  Finished: "result.finished",
+  StoppedEarly: "result.stopped-early",
+  Cancelled: "result.cancelled",
 };
 
 /** @param {string} reason */
 export function doneSentence(reason) {
-  return REASONS[reason] ?? "Training has ended";
+  return say(REASONS[reason] ?? "result.ended");
 }
 
 /** The sections of the page in order, and when the locked ones open. */
-export const STEPS = [
-  { id: "file", name: "File", locked: "" },
-  { id: "data", name: "Data", locked: "Opens when a file has been read." },
-  {
-    id: "protection",
-    name: "Protection",
-    locked: "Opens when the data has text and at least two labels.",
+export const STEPS = ["file", "data", "protection", "training", "try"].map((id) => ({
+  id,
+  get name() {
+    return say(`step.${id}`);
   },
-  { id: "training", name: "Training", locked: "Opens when the protection has been calculated." },
-  { id: "try", name: "Try it", locked: "Opens when training has ended." },
-];
+  get locked() {
+    return has(`step.${id}.locked`) ? say(`step.${id}.locked`) : "";
+  },
+}));
 
 /**
  * Sums up the state for a screen reader; the page decides how often it is spoken.
@@ -110,29 +87,30 @@ export const STEPS = [
  */
 export function announcement(state) {
   const { run } = state;
-  if (run && run.attempt > 0 && isBusy(state.phase))
-    return "The connection was lost. Trying again; nothing is lost.";
+  if (run && run.attempt > 0 && isBusy(state.phase)) return say("told.lost");
   switch (state.phase) {
     case "loading":
-      return "Loading the model.";
+      return say("told.loading");
     case "ready":
-      return "Ready. Choose a file.";
+      return say("told.ready");
     case "dataset":
-      return state.report ? `${count(state.report.rows, "row")} read.` : "File read.";
+      if (state.report === null) return say("told.read");
+      return say("told.rows", { rows: count(state.report.rows, "row") });
     case "privacy":
-      return "Protection is calculated. Training can start.";
+      return say("told.protected");
     case "preparing":
-      return `Protecting and sending examples.${left(run)}`;
-    case "training":
-      if (!run || run.loss === null) return "Training has started.";
-      return `Step ${run.step} of ${run.stepsTotal}, loss ${decimal(run.loss)}.${left(run)}`;
+      return say("told.preparing") + left(run);
+    case "training": {
+      if (!run || run.loss === null) return say("told.started");
+      const { step, stepsTotal: total } = run;
+      return say("told.step", { step, total, loss: decimal(run.loss) }) + left(run);
+    }
     case "paused":
-      return "Training is paused.";
+      return say("told.paused");
     case "done": {
       const best = run && bestValidation(run);
-      return best
-        ? `Training has ended. Accuracy ${percent(best.accuracy, 1)}.`
-        : "Training has ended.";
+      if (!best) return say("told.done");
+      return say("told.accuracy", { accuracy: percent(best.accuracy, 1) });
     }
     default:
       return "";
@@ -142,5 +120,5 @@ export function announcement(state) {
 /** @param {import("./run.js").Run|null} run */
 function left(run) {
   const millis = run && millisLeft(run);
-  return millis === null ? "" : ` About ${duration(millis)} left.`;
+  return millis === null ? "" : ` ${say("told.left", { time: duration(millis) })}`;
 }

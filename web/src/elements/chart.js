@@ -1,40 +1,49 @@
 /** Step 4, the learning curves: loss on one chart, accuracy and macro-F1 on another. */
 
-import { h, show, View } from "../dom.js";
+import { h, observe, show, View } from "../dom.js";
 import { decimal, number, percent } from "../format.js";
+import { say } from "../language.js";
 import { lossDomain, smooth } from "../geometry.js";
 import { bestValidation } from "../run.js";
 import { figure, paint } from "./plot.js";
 
 class LearningChart extends View {
+  /** @type {ResizeObserver|undefined} */
+  resizing;
   /** @type {any} */
   loss;
   /** @type {any} */
   accuracy;
 
   build() {
-    this.loss = figure("Loss (nats)", {
-      faint: "training, each step",
-      one: "training, smoothed",
-      two: "held-out rows",
+    this.loss = figure(say("chart.loss"), {
+      faint: say("chart.loss.training"),
+      one: say("chart.loss.smoothed"),
+      two: say("chart.loss.held"),
     });
-    this.accuracy = figure("Held-out rows (%)", { one: "accuracy", two: "macro-F1" });
+    this.accuracy = figure(say("chart.held"), {
+      one: say("chart.held.accuracy"),
+      two: say("chart.macro_f1"),
+    });
     this.table = h("tbody", {});
-    const head = ["Step", "Loss (nats)", "Accuracy", "Macro-F1"].map((name) =>
-      h("th", { scope: "col" }, name),
-    );
+    const head = [
+      say("chart.head.step"),
+      say("chart.loss"),
+      say("chart.head.accuracy"),
+      say("chart.head.macro_f1"),
+    ].map((name) => h("th", { scope: "col" }, name));
     this.numbers = h(
       "details",
       {},
-      h("summary", {}, "The same as a table"),
+      h("summary", {}, say("chart.table")),
       h(
         "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measurements" },
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": say("chart.measurements") },
         h("table", {}, h("thead", {}, h("tr", {}, ...head)), this.table),
       ),
     );
     this.append(h("div", { class: "charts" }, this.loss.node, this.accuracy.node), this.numbers);
-    new ResizeObserver(() => this.draw()).observe(this);
+    this.resizing ??= observe(this, () => this.draw());
   }
 
   /** @param {import("../initial.js").State} state */
@@ -66,13 +75,13 @@ class LearningChart extends View {
     const x = {
       domain: /** @type {[number, number]} */ ([0, Math.max(1, stepsTotal)]),
       tick: number,
-      name: "step",
+      name: say("chart.step"),
     };
-    const mark = best === undefined ? null : { x: best, name: "best" };
+    const mark = best === undefined ? null : { x: best, name: say("chart.best") };
     const training = run.losses.points.map(({ step, loss }) => ({ x: step, y: loss }));
     const held = validations.map(({ step, loss }) => ({ x: step, y: loss }));
     paint(this.loss.drawing, {
-      title: `Loss in nats by step; latest: ${latest([training, held])}`,
+      title: say("chart.loss.text", { values: latest([training, held]) }),
       curves: [
         { name: "faint", points: training, marks: false },
         { name: "one", points: smooth(training, Math.ceil(training.length / 40)), marks: false },
@@ -86,7 +95,7 @@ class LearningChart extends View {
       validations.map((each) => ({ x: each.step, y: each[key] * 100 }));
     const [accuracy, macroF1] = [right("accuracy"), right("macro_f1")];
     paint(this.accuracy.drawing, {
-      title: `Accuracy and macro-F1 in percent by step; latest: ${latest([accuracy, macroF1])}`,
+      title: say("chart.held.text", { values: latest([accuracy, macroF1]) }),
       curves: [
         { name: "one", points: accuracy, marks: true },
         { name: "two", points: macroF1, marks: true },
@@ -101,7 +110,7 @@ class LearningChart extends View {
 /** @param {import("../geometry.js").Point[][]} curves */
 function latest(curves) {
   const values = curves.flatMap((points) => points.slice(-1).map(({ y }) => decimal(y)));
-  return values.join(", ") || "none yet";
+  return values.join(", ") || say("chart.none");
 }
 
 customElements.define("cl-chart", LearningChart);

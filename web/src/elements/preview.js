@@ -2,14 +2,15 @@
 
 import { h, setText, View } from "../dom.js";
 import { count, percent } from "../format.js";
+import { say } from "../language.js";
 import { labelsSentence } from "../leaves.js";
 
-/** The kinds in words and signs, so that colour is never the only mark. */
+/** The kinds and their signs, so that colour is never the only mark; their words are `kind.KIND`. */
 const KINDS = [
-  { kind: "unchanged", sign: "=", name: "unchanged", text: "the word itself" },
-  { kind: "near", sign: "≈", name: "near", text: "a similar word" },
-  { kind: "far", sign: "≠", name: "far", text: "an unrelated word" },
-  { kind: "removed", sign: "∅", name: "removed", text: "a blank, an average or nothing" },
+  { kind: "unchanged", sign: "=" },
+  { kind: "near", sign: "≈" },
+  { kind: "far", sign: "≠" },
+  { kind: "removed", sign: "∅" },
 ];
 
 class PreviewView extends View {
@@ -19,11 +20,11 @@ class PreviewView extends View {
     this.body = h(
       "div",
       { "data-testid": "preview" },
-      h("h3", {}, "Your sentences, and what the server would see"),
+      h("h3", {}, say("preview.title")),
       h(
         "p",
         { class: "hint" },
-        "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it.",
+        say("preview.about"),
       ),
       legend(),
       this.examples,
@@ -37,10 +38,7 @@ class PreviewView extends View {
   /** @param {import("../initial.js").State} state */
   render({ preview, choice }) {
     this.body.classList.toggle("is-pending", preview === null);
-    setText(
-      this.caveat,
-      `What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden. ${labelsSentence(choice)}`,
-    );
+    setText(this.caveat, `${say("preview.caveat")} ${labelsSentence(choice)}`);
     if (preview === null || !this.changed("preview", preview)) return;
     this.examples.replaceChildren(...preview.examples.map(({ tokens }) => tokenList(tokens)));
     this.shares.replaceChildren(...sharesBar(preview));
@@ -48,12 +46,12 @@ class PreviewView extends View {
 }
 
 export function legend() {
-  const items = KINDS.map(({ kind, sign, name, text }) =>
+  const items = KINDS.map(({ kind, sign }) =>
     h(
       "li",
       {},
       h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign),
-      `${name}: ${text}`,
+      `${say(`kind.${kind}`)}: ${say(`kind.${kind}.about`)}`,
     ),
   );
   return h("ul", { class: "legend" }, ...items);
@@ -70,14 +68,14 @@ export function tokenList(tokens) {
       "li",
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
-      h("span", { class: "sr-only" }, kind === "removed" ? " is " : " becomes "),
+      h("span", { class: "sr-only" }, ` ${say(kind === "removed" ? "preview.is" : "preview.becomes")} `),
       h(
         "span",
         { class: "token-seen" },
         h("span", { class: "token-sign", "aria-hidden": "true" }, sign),
         seen,
       ),
-      h("span", { class: "sr-only" }, `, ${kind}`),
+      h("span", { class: "sr-only" }, `, ${say(`kind.${kind}`)}`),
     );
   });
   return h("ol", { class: "tokens" }, ...items);
@@ -91,13 +89,13 @@ function sharesBar({ shares, tokens_counted: counted }) {
     part.style.setProperty("flex-grow", String(share));
     return part;
   });
-  const words = KINDS.map(({ kind, sign, name }) =>
+  const words = KINDS.map(({ kind, sign }) =>
     h(
       "li",
       {},
       h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign),
       h("strong", {}, percent(shares[/** @type {"near"} */ (kind)])),
-      ` ${name}`,
+      ` ${say(`kind.${kind}`)}`,
     ),
   );
   return [
@@ -106,7 +104,7 @@ function sharesBar({ shares, tokens_counted: counted }) {
     h(
       "p",
       { class: "hint" },
-      `Counted over ${count(counted, "token")} of your data (a token is a word or a part of one).`,
+      say("preview.counted", { tokens: count(counted, "token") }),
     ),
   ];
 }

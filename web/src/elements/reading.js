@@ -1,7 +1,8 @@
 /** Step 3, the privacy reading: what an attacker could read back of this data, measured in this tab. */
 
-import { h, setText, show, View } from "../dom.js";
+import { h, observe, setText, show, View } from "../dom.js";
 import { count, decimal, number, percent } from "../format.js";
+import { say } from "../language.js";
 import { isBusy, mechanismOf } from "../derived.js";
 import {
   currentLevel,
@@ -17,10 +18,9 @@ import { figure, paint } from "./plot.js";
 /** @typedef {import("../contract.js").Reading} Reading */
 /** @typedef {import("../contract.js").ReadingPoint} ReadingPoint */
 
-const SIMPLE = "Simple attacker";
-const INFORMED = "Attacker who knows the noise and which words are common";
-
 class PrivacyReading extends View {
+  /** @type {ResizeObserver|undefined} */
+  resizing;
   /** @type {any} the curve's figure and drawing */
   curve;
 
@@ -37,7 +37,7 @@ class PrivacyReading extends View {
       "data-testid": "reading-stop",
       onclick: () => this.ask("stop_measuring"),
     });
-    this.bar = h("progress", { "aria-label": "Measuring", "data-testid": "reading-progress" });
+    this.bar = h("progress", { "aria-label": say("reading.measuring"), "data-testid": "reading-progress" });
     this.detail = h("span", { class: "stage-detail" });
     this.running = h("p", { class: "measuring" }, this.bar, this.detail);
     this.outdated = h("p", {
@@ -49,17 +49,17 @@ class PrivacyReading extends View {
     this.bars = h("ul", { class: "bars" });
     this.limits = h("p", { class: "hint" });
     this.survivors = h("div", { "data-testid": "survivors" });
-    this.curve = figure("Read back, in % of the words", {
-      one: "simple attacker",
-      two: "attacker who knows more",
+    this.curve = figure(say("reading.curve"), {
+      one: say("reading.curve.simple"),
+      two: say("reading.curve.informed"),
     });
     this.table = h("div", {});
     this.figures = h(
       "div",
       { "data-testid": "reading-curve" },
-      h("h3", {}, "At every level of protection"),
+      h("h3", {}, say("reading.curve.title")),
       this.curve.node,
-      h("details", {}, h("summary", {}, "The same as a table"), this.table),
+      h("details", {}, h("summary", {}, say("chart.table")), this.table),
     );
     this.result = h(
       "div",
@@ -71,11 +71,11 @@ class PrivacyReading extends View {
       this.figures,
     );
     this.append(
-      h("h3", {}, "What an attacker could read back from your data"),
+      h("h3", {}, say("reading.title")),
       h(
         "p",
         { class: "hint" },
-        "Attacks are tried in this tab, on a part of your own texts. Nothing is sent.",
+        say("reading.about"),
       ),
       this.running,
       h("div", { class: "buttons" }, this.start, this.stop),
@@ -83,7 +83,7 @@ class PrivacyReading extends View {
       this.result,
     );
     this.dataset.testid = "reading";
-    new ResizeObserver(() => this.draw()).observe(this);
+    this.resizing ??= observe(this, () => this.draw());
   }
 
   /** @param {State} state */
@@ -92,7 +92,7 @@ class PrivacyReading extends View {
     const { pending, stopping, stopped, result } = reading;
     const held = isBusy(phase) || phase === "error" || phase === "loading";
     this.start.disabled = held || privacy === null;
-    setText(this.start, result === null ? "Measure on my data" : "Measure again");
+    setText(this.start, say(result === null ? "reading.start" : "reading.again"));
     const focused = document.activeElement;
     show(this.start, !pending);
     show(this.stop, pending);
@@ -101,7 +101,7 @@ class PrivacyReading extends View {
     else if (!pending && focused === this.stop) this.start.focus();
     // A button that is disabled loses the focus, so it is only said.
     this.stop.setAttribute("aria-disabled", String(stopping));
-    setText(this.stop, stopping ? "Stopping …" : "Stop measuring");
+    setText(this.stop, say(stopping ? "reading.stopping" : "reading.stop"));
     this.renderProgress(reading);
     const note = noteOf(state);
     setText(this.outdated, note);
@@ -124,7 +124,7 @@ class PrivacyReading extends View {
       this.bar.max = total;
       this.bar.value = done;
     } else this.bar.removeAttribute("value");
-    setText(this.detail, total > 0 ? percent(done / total) : "Beginning");
+    setText(this.detail, total > 0 ? percent(done / total) : say("reading.beginning"));
   }
 
   /** @param {State} state @param {Reading} result */
@@ -133,19 +133,25 @@ class PrivacyReading extends View {
     const point = pointAt(result.points, level);
     if (point === null) return;
     const entry = mechanismOf(mechanisms, wanted.mechanism);
-    const at = entry?.level ? `, at ${percent(point.level)},` : "";
-    const eta = point.eta === null ? "" : ` (eta ${decimal(point.eta)})`;
-    setText(
-      this.headline,
-      `With “${entry?.title ?? wanted.mechanism}”${at} ${percent(strongest(point))} of your words can be read back${eta}.`,
-    );
+    const headline = say(entry?.level ? "reading.headline.level" : "reading.headline", {
+      title: entry?.title ?? wanted.mechanism,
+      level: percent(point.level),
+      share: percent(strongest(point)),
+    });
+    const eta = point.eta === null ? "" : ` ${say("reading.eta", { eta: decimal(point.eta) })}`;
+    setText(this.headline, headline + eta);
     this.bars.replaceChildren(
-      attackRow("reading-nn", SIMPLE, point.nn),
-      point.bayes === null ? "" : attackRow("reading-bayes", INFORMED, point.bayes),
+      attackRow("reading-nn", say("reading.simple"), point.nn),
+      point.bayes === null
+        ? ""
+        : attackRow("reading-bayes", say("reading.informed"), point.bayes),
     );
     setText(
       this.limits,
-      `Measured on ${count(result.tokens, "token")} of ${count(result.examples, "text")}. The simple attacker takes the nearest word for each place. None here looks at the words around it: one who does, or who trains on other text first, can read more. Take this as the least that can be read.`,
+      say("reading.limits", {
+        tokens: count(result.tokens, "token"),
+        texts: count(result.examples, "text"),
+      }),
     );
     this.survivors.replaceChildren(...survivorsOf(result.survivors));
     show(this.figures, result.points.length > 1);
@@ -165,17 +171,17 @@ class PrivacyReading extends View {
     paint(this.curve.drawing, {
       title: curveText(points),
       curves: [curve("one", "nn"), curve("two", "bayes")],
-      x: { domain: [0, 100], tick: String, name: "protection in %" },
+      x: { domain: [0, 100], tick: String, name: say("reading.curve.level") },
       y: { domain: [0, 100], tick: String },
-      mark: mark === null ? null : { x: mark * 100, name: "now" },
+      mark: mark === null ? null : { x: mark * 100, name: say("reading.curve.now") },
     });
   }
 }
 
 /** @param {State} state */
 function noteOf(state) {
-  if (isOutdated(state)) return "Out of date: the settings have changed since this was measured.";
-  return state.reading.stopped ? "The measurement was stopped before its end." : "";
+  if (isOutdated(state)) return say("reading.outdated");
+  return state.reading.stopped ? say("reading.stopped") : "";
 }
 
 /** The level to mark: the current one, as long as the curve is about it. @param {State} state */
@@ -201,8 +207,8 @@ function survivorsOf({ names, numbers, examples }) {
     /** @type {string} */ noun,
   ) =>
     total === 0
-      ? `No ${noun}s were found.`
-      : `${number(kept)} of ${count(total, noun)} would leave word for word.`;
+      ? say(`reading.no.${noun}`)
+      : say("reading.kept", { kept, total: count(total, noun) });
   const items = examples.map(({ text, times }) =>
     h(
       "li",
@@ -212,7 +218,7 @@ function survivorsOf({ names, numbers, examples }) {
     ),
   );
   return [
-    h("h3", {}, "Names and numbers that survive"),
+    h("h3", {}, say("reading.survivors")),
     h("p", {}, `${told(names, "name")} ${told(numbers, "number")}`),
     items.length === 0 ? "" : h("ul", { class: "tags" }, ...items),
     items.length === 0
@@ -220,31 +226,40 @@ function survivorsOf({ names, numbers, examples }) {
       : h(
           "p",
           { class: "hint" },
-          "What looks like a name is a guess. This list stays in this tab.",
+          say("reading.guess"),
         ),
   ];
 }
 
 /** @param {ReadingPoint[]} points */
 function pointsTable(points) {
-  const head = ["Protection", "eta", "Unchanged", "Near", "Far", "Removed", SIMPLE, "Knows more"];
+  const head = [
+    say("reading.table.level"),
+    "eta",
+    say("reading.table.unchanged"),
+    say("reading.table.near"),
+    say("reading.table.far"),
+    say("reading.table.removed"),
+    say("reading.simple"),
+    say("reading.table.informed"),
+  ];
   const rows = points.map(({ level, eta, unchanged, near, far, removed, nn, bayes }) =>
     h(
       "tr",
       {},
       h("th", { scope: "row" }, percent(level)),
-      h("td", {}, eta === null ? "none" : decimal(eta)),
+      h("td", {}, eta === null ? say("reading.table.no-eta") : decimal(eta)),
       ...[unchanged, near, far, removed, nn].map((share) => h("td", {}, percent(share))),
-      h("td", {}, bayes === null ? "not measured" : percent(bayes)),
+      h("td", {}, bayes === null ? say("reading.table.not-measured") : percent(bayes)),
     ),
   );
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Measured levels" },
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": say("reading.table") },
     h(
       "table",
       {},
-      h("caption", {}, "Shares of words, and of those that each attacker reads back."),
+      h("caption", {}, say("reading.table.caption")),
       h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, ...rows),
     ),

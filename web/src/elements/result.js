@@ -2,6 +2,7 @@
 
 import { h, show, View } from "../dom.js";
 import { count, number, percent, shorten } from "../format.js";
+import { say } from "../language.js";
 import { bestValidation, majorityShare } from "../run.js";
 import { doneSentence } from "../sentences.js";
 import { isBusy } from "../derived.js";
@@ -20,12 +21,16 @@ class Result extends View {
     const best = bestValidation(run);
     const done = /** @type {NonNullable<typeof run.done>} */ (run.done);
     const labels = report?.labels.map(({ name }) => name) ?? [];
-    const after = `after ${count(done.steps, "step")}; the best state, from step ${number(done.best_step)}, is kept.`;
+    const sentence = say("result.sentence", {
+      ended: doneSentence(done.reason),
+      steps: count(done.steps, "step"),
+      best: done.best_step,
+    });
     this.body.replaceChildren(
-      h("h3", {}, "Result"),
-      h("p", {}, `${doneSentence(done.reason)}, ${after}`),
+      h("h3", {}, say("result.title")),
+      h("p", {}, sentence),
       ...(best === null
-        ? [h("p", {}, "No held-out row was measured before the end.")]
+        ? [h("p", {}, say("result.unmeasured"))]
         : measures(best, labels)),
     );
   }
@@ -42,22 +47,22 @@ function measures(best, labels) {
       h(
         "div",
         {},
-        h("dt", {}, "Accuracy"),
+        h("dt", {}, say("chart.head.accuracy")),
         h("dd", { "data-testid": "accuracy" }, percent(best.accuracy, 1)),
       ),
       h(
         "div",
         {},
-        h("dt", {}, "Macro-F1"),
+        h("dt", {}, say("chart.head.macro_f1")),
         h("dd", { "data-testid": "macro-f1" }, percent(best.macro_f1, 1)),
       ),
     ),
     h(
       "p",
       { class: "hint" },
-      `Measured on ${count(measured, "held-out row")}. Always giving the most frequent answer would be right for ${always}.`,
+      say("result.measured", { rows: count(measured, "held-out row"), share: always }),
     ),
-    h("h3", {}, "Where it is right and wrong"),
+    h("h3", {}, say("result.where")),
     matrix(best.confusion, labels),
   ];
 }
@@ -66,7 +71,7 @@ function measures(best, labels) {
 function matrix(confusion, labels) {
   const n = Math.round(Math.sqrt(confusion.length));
   const names = Array.from({ length: n }, (_, index) =>
-    shorten(labels[index] ?? `class ${index}`, 24),
+    shorten(labels[index] ?? say("result.class", { index }), 24),
   );
   const rows = names.map((name, truth) => {
     const row = confusion.slice(truth * n, truth * n + n);
@@ -90,12 +95,12 @@ function matrix(confusion, labels) {
   const head = names.map((name) => h("th", { scope: "col" }, name));
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" },
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": say("result.matrix") },
     h(
       "table",
       { class: "confusion" },
-      h("caption", {}, "Held-out rows. Down: true label. Across: answer."),
-      h("thead", {}, h("tr", {}, h("td", {}), ...head, h("th", { scope: "col" }, "Found"))),
+      h("caption", {}, say("result.matrix.caption")),
+      h("thead", {}, h("tr", {}, h("td", {}), ...head, h("th", { scope: "col" }, say("result.found")))),
       h("tbody", {}, ...rows),
     ),
   );
