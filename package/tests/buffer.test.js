@@ -7,7 +7,8 @@ import { step, validation } from "./fake-worker.js";
 async function rest(buffer) {
   buffer.end(null);
   const events = [];
-  for (let next = await buffer.next(); !next.done; next = await buffer.next()) events.push(next.value);
+  for (let next = await buffer.next(); !next.done; next = await buffer.next())
+    events.push(next.value);
   return events;
 }
 
@@ -20,7 +21,10 @@ test("events are read in the order in which they came, before and after the read
   const [second, third] = [buffer.next(), buffer.next()];
   buffer.push(one(2));
   buffer.push(one(3));
-  assert.deepEqual([await second, await third].map(({ value }) => /** @type {any} */ (value).step), [2, 3]);
+  assert.deepEqual(
+    [await second, await third].map(({ value }) => /** @type {any} */ (value).step),
+    [2, 3],
+  );
   buffer.end(null);
   assert.deepEqual(await buffer.next(), { done: true, value: undefined });
 });
@@ -32,7 +36,10 @@ test("of a progress that nobody has read only the latest is kept", async () => {
   }
   buffer.push(one(1));
   const events = await rest(buffer);
-  assert.deepEqual(events.map(({ type }) => type), ["progress", "step"]);
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["progress", "step"],
+  );
   assert.equal(/** @type {any} */ (events[0]).done, 3);
 });
 
@@ -60,7 +67,13 @@ test("steps that were merged before count as many as they stand for", async () =
   for (const number of [1, 2, 3, 4]) buffer.push(one(number));
   // 1 2 3 -> [1 2] 3, then [1 2] 3 4 -> [1 2 3] 4
   const events = /** @type {any[]} */ (await rest(buffer));
-  assert.deepEqual(events.map(({ loss, merged }) => [loss, merged]), [[2, 3], [4, 1]]);
+  assert.deepEqual(
+    events.map(({ loss, merged }) => [loss, merged]),
+    [
+      [2, 3],
+      [4, 1],
+    ],
+  );
 });
 
 test("it never holds more than its bound, whatever comes, and what was left out is counted", async () => {
@@ -70,13 +83,19 @@ test("it never holds more than its bound, whatever comes, and what was left out 
   }
   assert.equal(buffer.dropped(), 2);
   const events = /** @type {any[]} */ (await rest(buffer));
-  assert.deepEqual(events.map(({ step }) => step), [3, 4, 5]);
+  assert.deepEqual(
+    events.map(({ step }) => step),
+    [3, 4, 5],
+  );
 
   const long = createBuffer();
   for (let number = 1; number <= 100_000; number += 1) long.push(one(number));
   const steps = /** @type {any[]} */ (await rest(long));
   assert.ok(steps.length <= EVENTS_MAX && steps.length >= EVENTS_MAX / 2, `${steps.length}`);
-  assert.equal(steps.reduce((sum, { merged }) => sum + merged, 0), 100_000);
+  assert.equal(
+    steps.reduce((sum, { merged }) => sum + merged, 0),
+    100_000,
+  );
   assert.equal(steps.at(-1).step, 100_000);
 });
 

@@ -98,7 +98,13 @@ test("what is asked for is done one after the other, and nothing of another run 
     "traffic",
     "predict",
   ]);
-  assert.deepEqual(worker.calls.at(-1), ["predict", [["one", null], ["two", "parts"]]]);
+  assert.deepEqual(worker.calls.at(-1), [
+    "predict",
+    [
+      ["one", null],
+      ["two", "parts"],
+    ],
+  ]);
 });
 
 test("a file that is trained on again is neither read nor protected again: it is not sent again", async () => {
@@ -263,7 +269,10 @@ test("a run that nobody reads holds a bounded number of events", async () => {
   const events = await read(run);
   assert.ok(events.length <= 256, `${events.length} events`);
   const steps = events.filter(({ type }) => type === "step");
-  assert.equal(steps.reduce((sum, { merged }) => sum + merged, 0), 5000);
+  assert.equal(
+    steps.reduce((sum, { merged }) => sum + merged, 0),
+    5000,
+  );
   assert.equal(run.dropped, 0);
 });
 

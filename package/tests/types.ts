@@ -6,7 +6,8 @@ import type * as Declared from "../src/index.d.ts";
 import type { PRIVACY_KEYS, TRAINING_KEYS } from "../src/options.js";
 import { createClient, CutlayerError } from "../src/index.js";
 
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type Same<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 type Fits<A, B> = [A] extends [B] ? true : false;
 const holds = <T extends true>() => {};
 

@@ -15,7 +15,7 @@ export const DE = {
     "Diese Seite lädt nichts von anderen Seiten. Ihre Datei wird hier gelesen, im Arbeitsspeicher, und ist weg, wenn Sie den Tab schließen.",
   "page.language": "Sprache",
 
-  "unknown": "unbekannt",
+  unknown: "unbekannt",
   "duration.under": "unter {n} s",
   "count.block": { one: "{n} Block", other: "{n} Blöcke" },
   "count.column": { one: "{n} Spalte", other: "{n} Spalten" },
@@ -34,7 +34,7 @@ export const DE = {
   "rate.step": "{n} Schritte/s",
   "rate.step.slow": "{n} s je Schritt",
 
-  "steps": "Schritte",
+  steps: "Schritte",
   "step.file": "Datei",
   "step.data": "Daten",
   "step.protection": "Schutz",
@@ -152,8 +152,7 @@ export const DE = {
   "contribution.top": "Oberster Anteil",
   "contribution.top.about":
     "Die Wörter, auf die es am meisten ankommt, gehen so hinaus, wie sie sind; alle anderen bekommen das volle Rauschen.",
-  "contribution.top.parameter":
-    "Anteil des Wortschatzes, der hinausgeht, wie er ist (leer: 0,01)",
+  "contribution.top.parameter": "Anteil des Wortschatzes, der hinausgeht, wie er ist (leer: 0,01)",
   "contribution.top.chosen": ": oberster Anteil",
   "contribution.sigmoid": "Sigmoid",
   "contribution.sigmoid.about":
@@ -169,8 +168,7 @@ export const DE = {
   "contribution.spared": "Sie bekommen weniger Rauschen als die anderen, oder keines.",
   "contribution.last": "Wörter wie diese werden als letzte weggenommen.",
   "contribution.alike": "So, wie es eingestellt ist, sind sie geschützt wie alle anderen.",
-  "contribution.stays":
-    "Diese Liste entsteht in diesem Tab aus Ihren Daten und verlässt ihn nie.",
+  "contribution.stays": "Diese Liste entsteht in diesem Tab aus Ihren Daten und verlässt ihn nie.",
   "contribution.word": "Wort",
   "contribution.label": "Spricht für",
   "contribution.noise": "Rauschen",
@@ -230,8 +228,7 @@ export const DE = {
   "reading.no.name": "Es wurden keine Namen gefunden.",
   "reading.no.number": "Es wurden keine Zahlen gefunden.",
   "reading.kept": "Wort für Wort hinaus ginge: {kept} von insgesamt {total}.",
-  "reading.guess":
-    "Was wie ein Name aussieht, ist geraten. Diese Liste bleibt in diesem Tab.",
+  "reading.guess": "Was wie ein Name aussieht, ist geraten. Diese Liste bleibt in diesem Tab.",
   "reading.table": "Gemessene Grade",
   "reading.table.caption": "Anteile der Wörter, und derer, die jeder Angreifer zurückliest.",
   "reading.table.level": "Schutz",
@@ -286,7 +283,7 @@ export const DE = {
   "train.learns.no-label":
     "Der Server bekommt die Zahlen und die Länge jedes Beispiels, nicht sein Label und nicht die Datei.",
 
-  "leaves": "Was diesen Tab verlässt",
+  leaves: "Was diesen Tab verlässt",
   "leaves.yes": "ja",
   "leaves.no": "nein",
   "leaves.file": "Ihre Datei, ihre Texte, die Namen ihrer Spalten und Labels",
@@ -306,8 +303,7 @@ export const DE = {
   "leaves.corrections.how":
     "Der Server kann daraus Labels erraten; Rauschen auf Labels erschwert das.",
   "leaves.bottom": "Die trainierten Änderungen des unteren Teils",
-  "leaves.bottom.how":
-    "Sie bleiben in diesem Tab, aber was gesendet wird, hängt von ihnen ab.",
+  "leaves.bottom.how": "Sie bleiben in diesem Tab, aber was gesendet wird, hängt von ihnen ab.",
   "leaves.protection": "Die Art des Schutzes, seine Stärke und das Geheimnis dahinter",
   "leaves.protection.how": "Verlassen Sie sich nicht darauf, dass die ersten zwei unbekannt sind.",
   "leaves.options":
@@ -372,8 +368,7 @@ export const DE = {
     "Umfang der Messung: {rows}. Immer die häufigste Antwort zu geben, wäre in {share} der Fälle richtig.",
   "result.where": "Wo es stimmt und wo nicht",
   "result.matrix": "Verwechslungsmatrix",
-  "result.matrix.caption":
-    "Zurückgelegte Zeilen. Nach unten: wahres Label. Nach rechts: Antwort.",
+  "result.matrix.caption": "Zurückgelegte Zeilen. Nach unten: wahres Label. Nach rechts: Antwort.",
   "result.found": "Gefunden",
   "result.class": "Klasse {index}",
 
@@ -389,8 +384,7 @@ export const DE = {
     "Höchstens {lines} Zeilen. Sie werden in diesem Tab auf dieselbe Art geschützt, bevor etwas gesendet wird.",
   "predict.answer": "Antwort:",
   "predict.seen": "Was der Server sähe",
-  "predict.seen.about":
-    "Das wurde gesendet: Derselbe Text bekommt jedes Mal dasselbe Rauschen.",
+  "predict.seen.about": "Das wurde gesendet: Derselbe Text bekommt jedes Mal dasselbe Rauschen.",
 
   "error.Audit": "Die Messung ist gescheitert.",
   "error.Crashed": "Das Programm in diesem Tab hat unerwartet aufgehört.",
@@ -425,9 +419,9 @@ export const DE = {
   "error.WrongArtifact":
     "Eine Datei des Servers ist nicht die, die er ankündigt; nichts wurde ausgeführt.",
 
-  "advice.BadSettings": "Ändern Sie die Einstellungen des Trainings und versuchen Sie es noch einmal.",
-  "advice.Busy":
-    "Der Server ist gerade voll. Warten Sie einige Minuten, dann verbinden Sie neu.",
+  "advice.BadSettings":
+    "Ändern Sie die Einstellungen des Trainings und versuchen Sie es noch einmal.",
+  "advice.Busy": "Der Server ist gerade voll. Warten Sie einige Minuten, dann verbinden Sie neu.",
   "advice.Crashed":
     "Verbinden Sie neu. Geschieht es wieder, wählen Sie unter „Modell und Gerät“ die CPU.",
   "advice.DeviceLost": "Verbinden Sie neu, oder wählen Sie unter „Modell und Gerät“ die CPU.",
@@ -444,8 +438,7 @@ export const DE = {
   "advice.Problem": "Wählen Sie unten andere Spalten, oder oben eine andere Datei.",
   "advice.ProgramMissing":
     "Laden Sie die Seite neu. Geschieht es wieder, sagen Sie es dem Betreiber des Servers.",
-  "advice.SessionGone":
-    "Trainieren Sie noch einmal: Die Beispiele müssen neu gesendet werden.",
+  "advice.SessionGone": "Trainieren Sie noch einmal: Die Beispiele müssen neu gesendet werden.",
   "advice.TokenNeeded":
     "Der Betreiber des Servers gibt Ihnen eines. Es bleibt in diesem Tab, bis Sie ihn schließen.",
   "advice.UnknownAdapter":
@@ -457,8 +450,7 @@ export const DE = {
   "advice.WorkerFailed":
     "Laden Sie die Seite neu. Geschieht es wieder, versuchen Sie einen anderen Browser.",
   "advice.WrongBottom": "Laden Sie die Seite neu, um das jetzige Modell des Servers zu bekommen.",
-  "advice.WrongVersion":
-    "Laden Sie die Seite neu, um die jetzige Fassung des Servers zu bekommen.",
+  "advice.WrongVersion": "Laden Sie die Seite neu, um die jetzige Fassung des Servers zu bekommen.",
   "advice.at.connect": "Prüfen Sie, ob der Server läuft, dann verbinden Sie neu.",
   "advice.at.file":
     "Wählen Sie eine andere Datei, oder berichtigen Sie diese und wählen Sie sie noch einmal.",

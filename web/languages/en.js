@@ -20,7 +20,7 @@ export const EN = {
   "page.language": "Language",
 
   // Numbers and units.
-  "unknown": "unknown",
+  unknown: "unknown",
   "duration.under": "under {n} s",
   "count.block": { one: "{n} block", other: "{n} blocks" },
   "count.column": { one: "{n} column", other: "{n} columns" },
@@ -40,7 +40,7 @@ export const EN = {
   "rate.step.slow": "{n} s per step",
 
   // The steps above the page.
-  "steps": "Steps",
+  steps: "Steps",
   "step.file": "File",
   "step.data": "Data",
   "step.protection": "Protection",
@@ -111,8 +111,7 @@ export const EN = {
   // Step 1.
   "file.sample": "Use the sample reviews",
   "file.promise": "Your file stays in this tab.",
-  "file.formats":
-    "CSV, TSV, JSONL or plain text, one example per line, with a column of labels.",
+  "file.formats": "CSV, TSV, JSONL or plain text, one example per line, with a column of labels.",
   "file.choose": "Choose a file",
   "file.drop": "or drop it here",
   "file.over": "Start over with another file",
@@ -194,8 +193,7 @@ export const EN = {
     "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it.",
   "preview.caveat":
     "What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden.",
-  "preview.counted":
-    "Counted over {tokens} of your data (a token is a word or a part of one).",
+  "preview.counted": "Counted over {tokens} of your data (a token is a word or a part of one).",
   "preview.is": "is",
   "preview.becomes": "becomes",
   "kind.unchanged": "unchanged",
@@ -285,8 +283,7 @@ export const EN = {
   "train.start": "Start training",
   "train.again": "Train again",
   "train.going": "Training …",
-  "train.used-again":
-    "Examples that are already on the server are used again; none is sent twice.",
+  "train.used-again": "Examples that are already on the server are used again; none is sent twice.",
   "train.sent.once": "Each example is protected here and sent once.",
   "train.sent.always":
     "Each example is protected here once, and its numbers are sent again in each pass.",
@@ -296,13 +293,12 @@ export const EN = {
     "The server receives the numbers and the length of each example, not its label and not the file.",
 
   // Step 4: what leaves this tab.
-  "leaves": "What leaves this tab",
+  leaves: "What leaves this tab",
   "leaves.yes": "yes",
   "leaves.no": "no",
   "leaves.file": "Your file, its texts, the names of its columns and labels",
   "leaves.file.how": "They stay in this tab.",
-  "leaves.activations":
-    "The numbers that the lower part of the model makes of each protected text",
+  "leaves.activations": "The numbers that the lower part of the model makes of each protected text",
   "leaves.activations.once": "Once.",
   "leaves.activations.always":
     "Again in each pass, since the lower part changes; the protected text stays the same.",
@@ -313,14 +309,12 @@ export const EN = {
   "leaves.label.kept": "The label of each text, how often each label occurs",
   "leaves.label.kept.how": "The last layer and the loss are computed in this tab.",
   "leaves.corrections": "Corrections that this tab computes from the labels",
-  "leaves.corrections.how":
-    "The server can guess labels from them; label noise makes that harder.",
+  "leaves.corrections.how": "The server can guess labels from them; label noise makes that harder.",
   "leaves.bottom": "The trained changes of the lower part",
   "leaves.bottom.how": "They stay in this tab, but what is sent depends on them.",
   "leaves.protection": "The way of protection, its strength and the secret behind it",
   "leaves.protection.how": "Do not count on the first two being unknown.",
-  "leaves.options":
-    "Training options, cut, model, and how many different labels there are",
+  "leaves.options": "Training options, cut, model, and how many different labels there are",
   "leaves.options.how": "The server needs them.",
   "leaves.labels.sent": "The label of each text is sent as it is.",
   "leaves.labels.kept":
@@ -373,8 +367,7 @@ export const EN = {
   // Step 4: the end.
   "result.title": "Result",
   "result.finished": "Training is finished",
-  "result.stopped-early":
-    "Training stopped early: the last passes brought no improvement",
+  "result.stopped-early": "Training stopped early: the last passes brought no improvement",
   "result.cancelled": "Training was stopped",
   "result.ended": "Training has ended",
   "result.sentence": "{ended}, after {steps}; the best state, from step {best}, is kept.",
@@ -433,14 +426,12 @@ export const EN = {
   "error.TokenizerMismatch": "Tokenizer and model do not belong together.",
   "error.UnknownCall": "The page asked for something that the client does not know.",
   "error.WorkerFailed": "The part of the page that does the work stopped.",
-  "error.WrongArtifact":
-    "A file of the server is not the one that it announces; nothing was run.",
+  "error.WrongArtifact": "A file of the server is not the one that it announces; nothing was run.",
 
   // What to do, by the stable name of an error, the code of a refusal, or the place.
   "advice.BadSettings": "Change the training options and try again.",
   "advice.Busy": "The server is full for now. Wait a few minutes, then connect again.",
-  "advice.Crashed":
-    "Connect again. If it happens again, choose the CPU under “Model and device”.",
+  "advice.Crashed": "Connect again. If it happens again, choose the CPU under “Model and device”.",
   "advice.DeviceLost": "Connect again, or choose the CPU under “Model and device”.",
   "advice.Disconnected": "Check your network, then connect again.",
   "advice.FileTooLarge":
@@ -452,8 +443,7 @@ export const EN = {
   "advice.OneClassOnly":
     "Choose another label column, or a file with at least two different labels.",
   "advice.Problem": "Choose other columns below, or another file above.",
-  "advice.ProgramMissing":
-    "Reload the page. If it happens again, tell whoever runs the server.",
+  "advice.ProgramMissing": "Reload the page. If it happens again, tell whoever runs the server.",
   "advice.SessionGone": "Train again: the examples have to be sent once more.",
   "advice.TokenNeeded":
     "Whoever runs the server gives you one. It stays in this tab until you close it.",

@@ -63,7 +63,10 @@ test("what the code says there are words for, and no words are left over", () =>
     return new RegExp(`^${parts.join("[\\w -]+")}$`);
   });
   for (const pattern of computed)
-    assert.ok(Object.keys(EN).some((key) => pattern.test(key)), String(pattern));
+    assert.ok(
+      Object.keys(EN).some((key) => pattern.test(key)),
+      String(pattern),
+    );
   const used = new Set(literal);
   for (const key of Object.keys(EN)) {
     const isUsed = used.has(key) || computed.some((pattern) => pattern.test(key));
@@ -79,7 +82,9 @@ test("no element holds a sentence of its own", () => {
     for (const [, quoted, template] of strings) {
       const text = (quoted ?? template).replace(/\$\{[^}]*\}/g, "");
       const isSentence =
-        /^[A-Z][a-z]/.test(text) || / .*[a-z]{2}[.!?…:]$/.test(text) || /[a-z]{3},? [a-z]+ [a-z]+/.test(text);
+        /^[A-Z][a-z]/.test(text) ||
+        / .*[a-z]{2}[.!?…:]$/.test(text) ||
+        /[a-z]{3},? [a-z]+ [a-z]+/.test(text);
       // Classes of CSS are several words, too.
       const isClass = /^[a-z-]+( [a-z-]+)*$/.test(text) && text.includes("-");
       assert.ok(!isSentence || isClass || names.has(text), `${path}: "${text}"`);
@@ -92,7 +97,10 @@ test("the frame's words are those of the English table", () => {
   const page = read("index.html");
   const body = page
     .slice(page.indexOf("<body>"))
-    .replace(/<noscript>[\s\S]*?<\/noscript>|<p[^>]*id="unsupported"[\s\S]*?<\/p>|<svg[\s\S]*?<\/svg>/g, "");
+    .replace(
+      /<noscript>[\s\S]*?<\/noscript>|<p[^>]*id="unsupported"[\s\S]*?<\/p>|<svg[\s\S]*?<\/svg>/g,
+      "",
+    );
   for (const [, key, text] of body.matchAll(/data-text="([^"]+)">([^<]*)</g)) {
     assert.equal(text, EN[key], key);
   }
@@ -111,7 +119,16 @@ test("every error of the client and of the page has words in every language, and
     assert.ok(has(`error.${name}`), name);
     assert.ok(!adviceFor(name, "train").startsWith("advice"), name);
   }
-  for (const place of ["connect", "file", "columns", "privacy", "reading", "train", "steer", "predict"])
+  for (const place of [
+    "connect",
+    "file",
+    "columns",
+    "privacy",
+    "reading",
+    "train",
+    "steer",
+    "predict",
+  ])
     assert.ok(!adviceFor("Else", /** @type {any} */ (place)).startsWith("advice"), place);
 });
 
@@ -161,5 +178,8 @@ test("lists that were made before follow the language", () => {
   setLanguage("de");
   assert.equal(LOADING_STAGES[3].name, "Erster Teil des Modells");
   assert.equal(STEPS[1].locked, "Öffnet sich, wenn eine Datei gelesen ist.");
-  assert.equal(announcement(/** @type {any} */ ({ run: null, phase: "paused" })), "Das Training ist angehalten.");
+  assert.equal(
+    announcement(/** @type {any} */ ({ run: null, phase: "paused" })),
+    "Das Training ist angehalten.",
+  );
 });

@@ -35,7 +35,9 @@ test("any name of a mechanism is taken, what cannot be one is not", () => {
 });
 
 test("what is not allowed keeps its default", () => {
-  const settings = parseHash("#device=tpu&cut=-1&mechanism=9&language=xx&protection=101&precision=f8&x=1");
+  const settings = parseHash(
+    "#device=tpu&cut=-1&mechanism=9&language=xx&protection=101&precision=f8&x=1",
+  );
   assert.deepEqual(settings, { ...DEFAULT_SETTINGS });
   for (const level of ["0.5", "0", "100"])
     assert.equal(parseHash(`#protection=${level}`).protection, DEFAULT_SETTINGS.protection);

@@ -30,22 +30,14 @@ class ContributionForm extends View {
         { class: "option" },
         /** @type {any[]} */ (this.radios)[index],
         h("label", { for: `contribution-${id}` }, say(`contribution.${id}`)),
-        h(
-          "p",
-          { class: "hint", id: `contribution-about-${id}` },
-          say(`contribution.${id}.about`),
-        ),
+        h("p", { class: "hint", id: `contribution-about-${id}` }, say(`contribution.${id}.about`)),
       ),
     );
     this.fields = h(
       "fieldset",
       { class: "bare" },
       h("legend", { class: "sr-only" }, say("contribution.title")),
-      h(
-        "p",
-        { class: "hint" },
-        say("contribution.about"),
-      ),
+      h("p", { class: "hint" }, say("contribution.about")),
       h("div", { class: "options options-many" }, ...options),
       this.buildExpert(),
     );

@@ -119,13 +119,7 @@ function badRows({ bad_rows: rows, bad_rows_total: total }) {
     return [h("p", { class: "hint", "data-testid": "bad-rows" }, say("data.usable"))];
   }
   const items = rows.map(({ row, reason }) =>
-    h(
-      "li",
-      {},
-      h("strong", {}, say("data.row", { row })),
-      " ",
-      h("span", { lang: FIRST }, reason),
-    ),
+    h("li", {}, h("strong", {}, say("data.row", { row })), " ", h("span", { lang: FIRST }, reason)),
   );
   const more = total - rows.length;
   return [
@@ -134,7 +128,9 @@ function badRows({ bad_rows: rows, bad_rows_total: total }) {
       { class: "bad-rows", "data-testid": "bad-rows", open: total <= 5 },
       h("summary", {}, say("data.left-out", { rows: count(total, "row") })),
       h("ul", { class: "plain" }, ...items),
-      more > 0 ? h("p", { class: "hint" }, say("data.more.rows", { rows: count(more, "more row") })) : null,
+      more > 0
+        ? h("p", { class: "hint" }, say("data.more.rows", { rows: count(more, "more row") }))
+        : null,
     ),
   ];
 }

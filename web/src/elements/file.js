@@ -33,11 +33,7 @@ class FilePicker extends View {
       "div",
       { class: "drop" },
       h("p", { class: "drop-title", id: "file-promise" }, say("file.promise")),
-      h(
-        "p",
-        { class: "hint", id: "file-formats" },
-        say("file.formats"),
-      ),
+      h("p", { class: "hint", id: "file-formats" }, say("file.formats")),
       h(
         "div",
         { class: "buttons" },
@@ -62,11 +58,7 @@ class FilePicker extends View {
     this.lock = h(
       "div",
       { class: "locked-note" },
-      h(
-        "p",
-        { class: "hint" },
-        say("file.fixed"),
-      ),
+      h("p", { class: "hint" }, say("file.fixed")),
       this.startOver,
     );
     this.append(this.zone, this.current, this.lock);

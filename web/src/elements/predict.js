@@ -137,11 +137,7 @@ function answerCard({ text, pair, label, probabilities, preview }) {
 function seenByServer(preview) {
   return [
     h("h3", {}, say("predict.seen")),
-    h(
-      "p",
-      { class: "hint" },
-      say("predict.seen.about"),
-    ),
+    h("p", { class: "hint" }, say("predict.seen.about")),
     legend(),
     ...preview.examples.map(({ tokens }) => tokenList(tokens)),
   ];

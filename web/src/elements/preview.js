@@ -21,11 +21,7 @@ class PreviewView extends View {
       "div",
       { "data-testid": "preview" },
       h("h3", {}, say("preview.title")),
-      h(
-        "p",
-        { class: "hint" },
-        say("preview.about"),
-      ),
+      h("p", { class: "hint" }, say("preview.about")),
       legend(),
       this.examples,
       this.shares,
@@ -68,7 +64,11 @@ export function tokenList(tokens) {
       "li",
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
-      h("span", { class: "sr-only" }, ` ${say(kind === "removed" ? "preview.is" : "preview.becomes")} `),
+      h(
+        "span",
+        { class: "sr-only" },
+        ` ${say(kind === "removed" ? "preview.is" : "preview.becomes")} `,
+      ),
       h(
         "span",
         { class: "token-seen" },
@@ -101,11 +101,7 @@ function sharesBar({ shares, tokens_counted: counted }) {
   return [
     h("div", { class: "shares-bar", "aria-hidden": "true" }, ...parts),
     h("ul", { class: "legend" }, ...words),
-    h(
-      "p",
-      { class: "hint" },
-      say("preview.counted", { tokens: count(counted, "token") }),
-    ),
+    h("p", { class: "hint" }, say("preview.counted", { tokens: count(counted, "token") })),
   ];
 }
 

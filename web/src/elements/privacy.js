@@ -26,11 +26,7 @@ class PrivacyForm extends View {
       h("summary", {}, say("privacy.more"), this.moreHint),
       this.others,
     );
-    this.warning = h(
-      "p",
-      { class: "box box-warning", role: "alert" },
-      say("privacy.unprotected"),
-    );
+    this.warning = h("p", { class: "box box-warning", role: "alert" }, say("privacy.unprotected"));
     this.fields = h(
       "fieldset",
       { class: "bare" },
@@ -86,11 +82,7 @@ class PrivacyForm extends View {
       {},
       h("summary", {}, say("privacy.expert")),
       h("label", { class: "field", for: "eta" }, say("privacy.eta"), this.eta),
-      h(
-        "p",
-        { class: "hint", id: "eta-hint" },
-        say("privacy.eta.hint"),
-      ),
+      h("p", { class: "hint", id: "eta-hint" }, say("privacy.eta.hint")),
     );
     this.level = h(
       "div",
@@ -206,7 +198,10 @@ class PrivacyForm extends View {
     for (const radio of this.radios ?? []) radio.checked = radio.value === wanted.mechanism;
     const isFirst = mechanisms[0].name === wanted.mechanism;
     const title = mechanismOf(mechanisms, wanted.mechanism)?.title ?? "";
-    setText(this.moreHint, isFirst ? ` (${mechanisms.length - 1})` : say("privacy.chosen", { title }));
+    setText(
+      this.moreHint,
+      isFirst ? ` (${mechanisms.length - 1})` : say("privacy.chosen", { title }),
+    );
     if (moved && !isFirst) this.more.open = true;
     this.slider.value = String(Math.round((wanted.protection ?? settings.protection) * 100));
     if (wanted.eta !== null) this.eta.value = String(wanted.eta);

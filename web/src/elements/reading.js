@@ -37,7 +37,10 @@ class PrivacyReading extends View {
       "data-testid": "reading-stop",
       onclick: () => this.ask("stop_measuring"),
     });
-    this.bar = h("progress", { "aria-label": say("reading.measuring"), "data-testid": "reading-progress" });
+    this.bar = h("progress", {
+      "aria-label": say("reading.measuring"),
+      "data-testid": "reading-progress",
+    });
     this.detail = h("span", { class: "stage-detail" });
     this.running = h("p", { class: "measuring" }, this.bar, this.detail);
     this.outdated = h("p", {
@@ -72,11 +75,7 @@ class PrivacyReading extends View {
     );
     this.append(
       h("h3", {}, say("reading.title")),
-      h(
-        "p",
-        { class: "hint" },
-        say("reading.about"),
-      ),
+      h("p", { class: "hint" }, say("reading.about")),
       this.running,
       h("div", { class: "buttons" }, this.start, this.stop),
       this.outdated,
@@ -142,9 +141,7 @@ class PrivacyReading extends View {
     setText(this.headline, headline + eta);
     this.bars.replaceChildren(
       attackRow("reading-nn", say("reading.simple"), point.nn),
-      point.bayes === null
-        ? ""
-        : attackRow("reading-bayes", say("reading.informed"), point.bayes),
+      point.bayes === null ? "" : attackRow("reading-bayes", say("reading.informed"), point.bayes),
     );
     setText(
       this.limits,
@@ -221,13 +218,7 @@ function survivorsOf({ names, numbers, examples }) {
     h("h3", {}, say("reading.survivors")),
     h("p", {}, `${told(names, "name")} ${told(numbers, "number")}`),
     items.length === 0 ? "" : h("ul", { class: "tags" }, ...items),
-    items.length === 0
-      ? ""
-      : h(
-          "p",
-          { class: "hint" },
-          say("reading.guess"),
-        ),
+    items.length === 0 ? "" : h("p", { class: "hint" }, say("reading.guess")),
   ];
 }
 

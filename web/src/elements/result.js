@@ -29,9 +29,7 @@ class Result extends View {
     this.body.replaceChildren(
       h("h3", {}, say("result.title")),
       h("p", {}, sentence),
-      ...(best === null
-        ? [h("p", {}, say("result.unmeasured"))]
-        : measures(best, labels)),
+      ...(best === null ? [h("p", {}, say("result.unmeasured"))] : measures(best, labels)),
     );
   }
 }
@@ -100,7 +98,11 @@ function matrix(confusion, labels) {
       "table",
       { class: "confusion" },
       h("caption", {}, say("result.matrix.caption")),
-      h("thead", {}, h("tr", {}, h("td", {}), ...head, h("th", { scope: "col" }, say("result.found")))),
+      h(
+        "thead",
+        {},
+        h("tr", {}, h("td", {}), ...head, h("th", { scope: "col" }, say("result.found"))),
+      ),
       h("tbody", {}, ...rows),
     ),
   );

@@ -19,11 +19,7 @@ class Status extends View {
       { class: "card loading" },
       h("h2", { class: "card-title" }, say("loading.title")),
       h("ul", { class: "stages" }, ...this.rows.map(({ row }) => row)),
-      h(
-        "p",
-        { class: "hint" },
-        say("loading.meanwhile"),
-      ),
+      h("p", { class: "hint" }, say("loading.meanwhile")),
     );
     this.device = h("p", { class: "device" });
     this.notice = h("p", {
@@ -98,10 +94,7 @@ class Status extends View {
         say("status.again"),
       );
       const box = failureBox(failure);
-      if (file !== null)
-        box.append(
-          h("p", { class: "hint" }, say("status.kept")),
-        );
+      if (file !== null) box.append(h("p", { class: "hint" }, say("status.kept")));
       box.append(again);
       this.banner.replaceChildren(box);
     } else {
@@ -126,7 +119,11 @@ class Status extends View {
       "form",
       { class: "card fields", onsubmit },
       h("label", { for: "token" }, say("status.token"), field),
-      h("button", { type: "submit", class: "button", "data-testid": "token-button" }, say("status.connect")),
+      h(
+        "button",
+        { type: "submit", class: "button", "data-testid": "token-button" },
+        say("status.connect"),
+      ),
     );
   }
 
@@ -183,7 +180,11 @@ class Status extends View {
 
 /** @param {string} key its values have texts @param {string[]} values */
 function choice(key, values) {
-  return h("select", {}, ...values.map((value) => h("option", { value }, say(`status.${key}.${value}`))));
+  return h(
+    "select",
+    {},
+    ...values.map((value) => h("option", { value }, say(`status.${key}.${value}`))),
+  );
 }
 
 /** @param {{ bytes: number, bytesTotal: number }|undefined} known @param {boolean} isDone @param {boolean} isCurrent */

@@ -19,7 +19,9 @@ class Steps extends View {
         ),
       ),
     );
-    this.append(h("nav", { "aria-label": say("steps") }, h("ol", { class: "steps" }, ...this.items)));
+    this.append(
+      h("nav", { "aria-label": say("steps") }, h("ol", { class: "steps" }, ...this.items)),
+    );
   }
 
   /** @param {import("../initial.js").State} state */

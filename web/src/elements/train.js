@@ -42,11 +42,7 @@ class TrainForm extends View {
       h("summary", {}, say("leaves")),
       this.leavesList,
     );
-    this.again = h(
-      "p",
-      { class: "box box-warning" },
-      say("train.again.warning"),
-    );
+    this.again = h("p", { class: "box box-warning" }, say("train.again.warning"));
     this.button = h("button", {
       type: "submit",
       class: "button button-primary",
@@ -116,11 +112,7 @@ class TrainForm extends View {
       { class: "option option-plain" },
       this.bottom,
       h("label", { for: "bottom-lora" }, say("train.bottom")),
-      h(
-        "p",
-        { class: "hint", id: "bottom-hint" },
-        say("train.bottom.about"),
-      ),
+      h("p", { class: "hint", id: "bottom-hint" }, say("train.bottom.about")),
     );
   }
 
