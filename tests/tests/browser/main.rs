@@ -6,6 +6,7 @@
 
 mod embedded;
 mod failures;
+mod language;
 mod page;
 mod reading;
 mod rows;
