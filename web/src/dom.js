@@ -1,5 +1,8 @@
 /** The few helpers with which elements build and change nodes. Text is always set as text, never as markup. */
 
+import { FIRST } from "./language.js";
+import { adviceFor, failureWords } from "./sentences.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {Record<string, string|number|boolean|null|undefined|((event: any) => void)>} Attributes */
@@ -43,6 +46,13 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Calls back whenever a node has another size. @param {Element} node @param {() => void} draw */
+export function observe(node, draw) {
+  const observer = new ResizeObserver(draw);
+  observer.observe(node);
+  return observer;
+}
+
 /** @param {HTMLElement} node @param {boolean} shown */
 export function show(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;
@@ -61,6 +71,23 @@ export class View extends HTMLElement {
   }
 
   build() {}
+
+  /** Builds it anew, in another language; what the reader has entered and unfolded stays. */
+  rebuild() {
+    if (!this.#built) return;
+    const fields = [...this.querySelectorAll("input, select, textarea")].map(fieldOf);
+    const folds = [...this.querySelectorAll("details")].map(({ open }) => open);
+    this.replaceChildren();
+    this.#last = {};
+    this.build();
+    for (const { id, checked, value } of fields) {
+      const field = /** @type {any} */ (id && this.querySelector(`#${CSS.escape(id)}`));
+      if (!field || field.type === "file") continue;
+      field.checked = checked;
+      field.value = value;
+    }
+    this.querySelectorAll("details").forEach((fold, index) => (fold.open = folds[index] ?? false));
+  }
 
   /** @param {import("./initial.js").State} _state */
   render(_state) {}
@@ -86,12 +113,17 @@ export class View extends HTMLElement {
   }
 }
 
+/** @param {any} field */
+const fieldOf = ({ id, checked, value }) => ({ id, checked, value });
+
 /** @param {import("./initial.js").Failure} failure */
 export function failureBox(failure) {
+  const { sentence, original } = failureWords(failure);
   return h(
     "div",
     { class: "box box-error", role: "alert", "data-testid": "error", "data-name": failure.name },
-    h("p", { class: "box-title" }, failure.sentence),
-    h("p", {}, failure.advice),
+    h("p", { class: "box-title" }, sentence),
+    original === null ? null : h("p", { class: "hint", lang: FIRST }, original),
+    h("p", {}, adviceFor(failure.name, failure.place)),
   );
 }

@@ -1,25 +1,22 @@
-/** Numbers and times as a reader sees them: always with a unit. Pure. */
+/** Numbers and times as a reader sees them: always with a unit, in the language of the page. */
 
-const LOCALE = "en";
-/** No-break space: a number never parts from its unit. */
-const NBSP = "\u00a0";
+import { dates, NBSP, say, written } from "./language.js";
 
 /**
  * Formats a count with thousands separators.
  * @param {number} value
  */
 export function number(value) {
-  return new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 }).format(value);
+  return written(value, { maximumFractionDigits: 0 });
 }
 
 /**
  * Formats a count with its noun: `1 row`, `6,000 rows`.
  * @param {number} value
- * @param {string} noun
- * @param {string} [plural]
+ * @param {string} noun one with a text `count.NOUN`
  */
-export function count(value, noun, plural = `${noun}s`) {
-  return `${number(value)}${NBSP}${value === 1 ? noun : plural}`;
+export function count(value, noun) {
+  return say(`count.${noun}`, { n: value });
 }
 
 /**
@@ -35,7 +32,7 @@ export function bytes(bytes) {
     unit += 1;
   }
   const digits = unit === 0 || value >= 99.5 ? 0 : 1;
-  return `${value.toFixed(digits)}${NBSP}${units[unit]}`;
+  return `${fixed(value, digits)}${NBSP}${units[unit]}`;
 }
 
 /**
@@ -44,8 +41,8 @@ export function bytes(bytes) {
  * @param {number} [digits]
  */
 export function percent(share, digits = 0) {
-  if (!Number.isFinite(share)) return "unknown";
-  return `${(share * 100).toFixed(digits)}${NBSP}%`;
+  if (!Number.isFinite(share)) return say("unknown");
+  return `${fixed(share * 100, digits)}${NBSP}%`;
 }
 
 /**
@@ -53,8 +50,8 @@ export function percent(share, digits = 0) {
  * @param {number} millis
  */
 export function duration(millis) {
-  if (!Number.isFinite(millis) || millis < 0) return "unknown";
-  if (millis < 1000) return "under 1" + NBSP + "s";
+  if (!Number.isFinite(millis) || millis < 0) return say("unknown");
+  if (millis < 1000) return say("duration.under", { n: 1 });
   const seconds = Math.round(millis / 1000);
   if (seconds < 60) return `${seconds}${NBSP}s`;
   const minutes = Math.floor(seconds / 60);
@@ -79,19 +76,19 @@ function pair(large, largeUnit, small, smallUnit) {
  */
 export function day(millis) {
   const style = /** @type {const} */ ({ day: "numeric", month: "short", year: "numeric" });
-  return new Intl.DateTimeFormat("en-GB", style).format(millis);
+  return dates(style).format(millis);
 }
 
 /**
  * Formats a pace: per second where that is at least one, else the time of one.
  * @param {number} perSecond
- * @param {string} noun
+ * @param {string} noun one with texts `rate.NOUN` and `rate.NOUN.slow`
  */
 export function rate(perSecond, noun) {
-  if (!Number.isFinite(perSecond) || perSecond <= 0) return "unknown";
-  if (perSecond >= 10) return `${number(perSecond)}${NBSP}${noun}s/s`;
-  if (perSecond >= 1) return `${perSecond.toFixed(1)}${NBSP}${noun}s/s`;
-  return `${(1 / perSecond).toFixed(1)}${NBSP}s per ${noun}`;
+  if (!Number.isFinite(perSecond) || perSecond <= 0) return say("unknown");
+  if (perSecond >= 10) return say(`rate.${noun}`, { n: perSecond });
+  if (perSecond >= 1) return say(`rate.${noun}`, { n: fixed(perSecond, 1) });
+  return say(`rate.${noun}.slow`, { n: fixed(1 / perSecond, 1) });
 }
 
 /**
@@ -99,11 +96,27 @@ export function rate(perSecond, noun) {
  * @param {number} value
  */
 export function decimal(value) {
-  if (!Number.isFinite(value)) return "unknown";
+  if (!Number.isFinite(value)) return say("unknown");
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 0.001) return value.toExponential(1);
-  return new Intl.NumberFormat(LOCALE, { maximumSignificantDigits: 3 }).format(value);
+  if (size < 0.001) {
+    const [digits, exponent] = value.toExponential(1).split("e");
+    return `${fixed(Number(digits), 1)}e${exponent}`;
+  }
+  return written(value, { maximumSignificantDigits: 3 });
+}
+
+/**
+ * Formats a value with a fixed number of digits after the decimal point.
+ * @param {number} value
+ * @param {number} digits
+ */
+export function fixed(value, digits) {
+  return written(value, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    useGrouping: false,
+  });
 }
 
 /**

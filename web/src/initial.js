@@ -5,7 +5,7 @@ import { NOTHING_LEFT } from "./left.js";
 import { NO_HISTORY } from "./history.js";
 
 /** @typedef {"loading"|"ready"|"dataset"|"privacy"|"preparing"|"training"|"paused"|"done"|"error"} Phase */
-/** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, advice: string, fatal: boolean }} Failure */
+/** @typedef {{ place: import("./sentences.js").Place, name: string, sentence: string, fatal: boolean }} Failure */
 
 /**
  * @typedef {object} State
@@ -45,7 +45,7 @@ import { NO_HISTORY } from "./history.js";
  * @property {number|null} usage bytes that the browser counts for this site, in all; null where it does not say
  * @property {number|null} quota bytes that it allows
  * @property {boolean} persisted whether it removes them only when asked to
- * @property {string|null} problem why the last wish was not granted, a key of `KEPT_PROBLEMS`
+ * @property {string|null} problem why the last wish was not granted, with words `kept.problem.NAME`
  */
 
 /**

@@ -1,35 +1,40 @@
 /** What a mechanism can make of a token, in words and signs, so that colour is never the only mark. Pure. */
 
+import { fixed } from "./format.js";
+import { say } from "./language.js";
+
 /** @typedef {import("./contract.js").Token} Token */
 /** @typedef {import("./contract.js").ContributingWord} ContributingWord */
 
+/** Their words are `kind.KIND`. */
 export const KINDS = [
-  { kind: "unchanged", sign: "=", name: "unchanged", text: "the word itself" },
-  { kind: "near", sign: "≈", name: "near", text: "a similar word" },
-  { kind: "far", sign: "≠", name: "far", text: "an unrelated word" },
-  { kind: "removed", sign: "∅", name: "removed", text: "a blank, an average or nothing" },
+  { kind: "unchanged", sign: "=" },
+  { kind: "near", sign: "≈" },
+  { kind: "far", sign: "≠" },
+  { kind: "removed", sign: "∅" },
 ];
+
+/** @param {string} kind */
+export function kindName(kind) {
+  return say(`kind.${kind}`);
+}
+
+/** What a kind is, as an entry of a legend. @param {string} kind */
+export function kindAbout(kind) {
+  return `${kindName(kind)}: ${say(`kind.${kind}.about`)}`;
+}
 
 /** @param {string} kind */
 export function signOf(kind) {
   return KINDS.find((each) => each.kind === kind)?.sign ?? "";
 }
 
-/** @type {Record<import("./contract.js").TokenKind, string>} */
-const WHY = {
-  unchanged: "it came out as it went in, so the server can read it",
-  near: "it became one of its nearest words",
-  far: "it became an unrelated word",
-  removed: "it was blanked, left out or averaged with others",
-  special: "a marker that the model needs, not a word of yours",
-};
-
 /**
  * Says why a token is what it became.
  * @param {Token} token
  */
 export function whyOf({ kind }) {
-  return WHY[kind];
+  return say(`kind.${kind}.why`);
 }
 
 /**
@@ -67,9 +72,8 @@ export function mattersOf({ text, kind }, { words }) {
  * @param {Matters} matters
  */
 export function matterWords({ label, factor }, { spared, ranked }) {
-  const speaks = `matters for “${label}”`;
-  if (spared && factor === null) return `${speaks}, so it stays as it is`;
+  if (spared && factor === null) return say("matters.kept", { label });
   if (spared && factor !== null && factor !== 1)
-    return `${speaks}: its noise is × ${(1 / factor).toFixed(2)}`;
-  return ranked ? `${speaks}, so it is among the last to be taken away` : speaks;
+    return say("matters.noise", { label, factor: fixed(1 / factor, 2) });
+  return say(ranked ? "matters.ranked" : "matters", { label });
 }

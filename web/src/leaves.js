@@ -1,4 +1,6 @@
-/** What leaves this tab with the choices that are made, for people. Pure. */
+/** What leaves this tab with the choices that are made, for people. */
+
+import { say } from "./language.js";
 
 /** @typedef {import("./initial.js").TrainChoice} TrainChoice */
 /** @typedef {{ what: string, leaves: "yes"|"no", how: string }} Leaving */
@@ -12,63 +14,24 @@ export function leaving({ labels, bottom }) {
   const moving = bottom === "lora";
   const kept = labels === "client";
   return [
-    {
-      what: "Your file, its texts, the names of its columns and labels",
-      leaves: "no",
-      how: "They stay in this tab.",
-    },
-    {
-      what: "The numbers that the lower part of the model makes of each protected text",
-      leaves: "yes",
-      how: moving
-        ? "Again in each pass, since the lower part changes; the protected text stays the same."
-        : "Once.",
-    },
-    {
-      what: "How many texts there are, how much is sent for each, and when",
-      leaves: "yes",
-      how: "Nothing hides it.",
-    },
+    entry("no", "leaves.file", "leaves.file.how"),
+    moving
+      ? entry("yes", "leaves.activations", "leaves.activations.always")
+      : entry("yes", "leaves.activations", "leaves.activations.once"),
+    entry("yes", "leaves.lengths", "leaves.lengths.how"),
     kept
-      ? {
-          what: "The label of each text, how often each label occurs",
-          leaves: "no",
-          how: "The last layer and the loss are computed in this tab.",
-        }
-      : {
-          what: "The label of each text",
-          leaves: "yes",
-          how: "As a number without its name.",
-        },
-    ...(kept
-      ? [
-          /** @type {Leaving} */ ({
-            what: "Corrections that this tab computes from the labels",
-            leaves: "yes",
-            how: "The server can guess labels from them; label noise makes that harder.",
-          }),
-        ]
-      : []),
-    ...(moving
-      ? [
-          /** @type {Leaving} */ ({
-            what: "The trained changes of the lower part",
-            leaves: "no",
-            how: "They stay in this tab, but what is sent depends on them.",
-          }),
-        ]
-      : []),
-    {
-      what: "The way of protection, its strength and the secret behind it",
-      leaves: "no",
-      how: "Do not count on the first two being unknown.",
-    },
-    {
-      what: "Training options, cut, model, and how many different labels there are",
-      leaves: "yes",
-      how: "The server needs them.",
-    },
+      ? entry("no", "leaves.label.kept", "leaves.label.kept.how")
+      : entry("yes", "leaves.label", "leaves.label.how"),
+    ...(kept ? [entry("yes", "leaves.corrections", "leaves.corrections.how")] : []),
+    ...(moving ? [entry("no", "leaves.bottom", "leaves.bottom.how")] : []),
+    entry("no", "leaves.protection", "leaves.protection.how"),
+    entry("yes", "leaves.options", "leaves.options.how"),
   ];
+}
+
+/** @param {"yes"|"no"} leaves @param {string} what @param {string} how @returns {Leaving} */
+function entry(leaves, what, how) {
+  return { what: say(what), leaves, how: say(how) };
 }
 
 /**
@@ -76,9 +39,7 @@ export function leaving({ labels, bottom }) {
  * @param {TrainChoice} choice
  */
 export function labelsSentence({ labels }) {
-  return labels === "client"
-    ? "Labels are not sent; what the training sends instead tells something of them."
-    : "The label of each text is sent as it is.";
+  return say(labels === "client" ? "leaves.labels.kept" : "leaves.labels.sent");
 }
 
 /**
@@ -86,13 +47,6 @@ export function labelsSentence({ labels }) {
  * @param {TrainChoice} choice
  */
 export function releaseSentence({ labels, bottom }) {
-  const sent =
-    bottom === "lora"
-      ? "Each example is protected here once, and its numbers are sent again in each pass."
-      : "Each example is protected here and sent once.";
-  const learns =
-    labels === "client"
-      ? "The server receives the numbers and the length of each example, not its label and not the file."
-      : "The server receives the numbers, the label and the length of each example, not the file.";
-  return `${sent} ${learns}`;
+  const sent = say(bottom === "lora" ? "train.sent.always" : "train.sent.once");
+  return `${sent} ${say(labels === "client" ? "train.learns.no-label" : "train.learns")}`;
 }

@@ -5,6 +5,7 @@ import "./elements/contribution.js";
 import "./elements/dataset.js";
 import "./elements/evaluate.js";
 import "./elements/file.js";
+import "./elements/language.js";
 import "./elements/left.js";
 import "./elements/models.js";
 import "./elements/predict.js";
@@ -25,6 +26,7 @@ import { observeRequests } from "./requests.js";
 import { findServer, withServer } from "./server.js";
 import { workerAddress } from "./trusted.js";
 import { percent } from "./format.js";
+import { chooseLanguage, language, say, setLanguage } from "./language.js";
 import { announcement } from "./sentences.js";
 import { needsReconnect, parseHash, printHash } from "./settings.js";
 import { isBusy, wantedFrom } from "./derived.js";
@@ -77,12 +79,23 @@ function render() {
   announce();
 }
 
+/** Says everything in the reader's language; elements are built before it is known, in English. */
+function speak() {
+  const wished = chooseLanguage(state.settings.language, navigator.languages);
+  if (wished === language()) return;
+  setLanguage(wished);
+  document.documentElement.lang = wished;
+  for (const node of document.querySelectorAll("[data-text]"))
+    node.textContent = say(/** @type {HTMLElement} */ (node).dataset.text ?? "");
+  for (const view of views) /** @type {any} */ (view).rebuild();
+}
+
 function title() {
   const { run, phase } = state;
-  if (phase === "paused") return "Paused · Cutlayer";
+  if (phase === "paused") return `${say("title.paused")} · Cutlayer`;
   if (phase === "training" && run && run.stepsTotal > 0)
     return `${percent(run.step / run.stepsTotal)} · Cutlayer`;
-  return phase === "done" ? "Trained · Cutlayer" : "Cutlayer";
+  return phase === "done" ? `${say("title.trained")} · Cutlayer` : "Cutlayer";
 }
 
 function announce() {
@@ -113,10 +126,15 @@ function connect(token) {
 
 /** @param {import("./settings.js").Settings} settings */
 function changeSettings(settings) {
+  const { language: before } = state.settings;
   const reconnect = needsReconnect(state.settings, settings);
   const { mechanism, protection } = state.settings;
   const protect = settings.mechanism !== mechanism || settings.protection !== protection;
   dispatch({ type: "settings_changed", settings });
+  if (settings.language !== before) {
+    speak();
+    render(); // at once, so that nothing jumps
+  }
   if (reconnect) connect();
   else if (protect) controller.setPrivacy(wantedFrom(settings, state.mechanisms));
 }
@@ -179,6 +197,7 @@ window.addEventListener("beforeunload", (event) => {
 observeRequests(dispatch);
 
 const missing = missingFeatures();
+speak();
 render();
 if (missing.length > 0) dispatch({ type: "unsupported", missing });
 else connect();

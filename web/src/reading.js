@@ -2,6 +2,7 @@
 
 import { mechanismOf } from "./derived.js";
 import { percent } from "./format.js";
+import { say } from "./language.js";
 
 /** @typedef {import("./contract.js").ReadingPoint} ReadingPoint */
 
@@ -77,8 +78,13 @@ export function strongest({ nn, bayes }) {
  * @param {ReadingPoint[]} points
  */
 export function curveText(points) {
-  const read = points.map((point) => `${percent(strongest(point))} at ${percent(point.level)}`);
-  return `Words read back by the stronger attacker, by level of protection: ${read.join(", ")}`;
+  const read = points.map((point) =>
+    say("reading.curve.point", {
+      share: percent(strongest(point)),
+      level: percent(point.level),
+    }),
+  );
+  return say("reading.curve.text", { points: read.join(", ") });
 }
 
 /**
@@ -105,4 +111,17 @@ export function isSameCurve({ reading, wanted }) {
  */
 export function lawOf({ mechanism, contribution }) {
   return JSON.stringify([mechanism, contribution]);
+}
+
+/**
+ * Names a mechanism with the level at which it was measured.
+ * @param {import("./contract.js").Mechanism|null} entry
+ * @param {{ mechanism: string }} wanted
+ * @param {{ level: number }} point
+ */
+export function settingName(entry, { mechanism }, { level }) {
+  const title = entry?.title ?? mechanism;
+  return entry?.level
+    ? say("reading.setting.level", { title, level: percent(level) })
+    : say("reading.setting", { title });
 }

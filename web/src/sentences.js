@@ -1,7 +1,8 @@
-/** What the page says when something happens: advice for errors, announcements for screen readers. Pure. */
+/** What the page says when something happens: advice for errors, announcements for screen readers. Words are in `languages/`. */
 
 import { isBusy } from "./derived.js";
 import { bytes, count, decimal, duration, percent } from "./format.js";
+import { FIRST, has, language, say } from "./language.js";
 import { bestValidation, millisLeft } from "./run.js";
 
 /** Errors after which the client cannot go on and has to connect again. */
@@ -20,74 +21,48 @@ export function isFatal(name) {
   return FATAL.has(name);
 }
 
-/** What to do, by the stable name of an error or the code of a refusal. @type {Record<string, string>} */
-const ADVICE = {
-  BadServer: "Correct the address, or open the page of whoever runs the server.",
-  BadSettings: "Change the training options and try again.",
-  Busy: "The server is full for now. Wait a few minutes, then connect again.",
-  Crashed: "Connect again. If it happens again, choose the CPU under “Model and device”.",
-  DeviceLost: "Connect again, or choose the CPU under “Model and device”.",
-  Disconnected: "Check your network, then connect again.",
-  FileTooLarge:
-    "Use a part of the file, or the command line client `cutlayer train`, which has no such limit.",
-  Forbidden: "Ask whoever runs the server for a token that allows this.",
-  Internal: "You did nothing wrong. Try again; if it happens again, tell whoever runs the server.",
-  LimitExceeded: "Use fewer rows or smaller settings, then try again.",
-  OneClassOnly: "Choose another label column, or a file with at least two different labels.",
-  ProgramMissing: "Reload the page. If it happens again, tell whoever runs the server.",
-  SessionGone: "Train again: the examples have to be sent once more.",
-  TokenNeeded: "Whoever runs the server gives you one. It stays in this tab until you close it.",
-  UnknownAdapter: "Ask the server for its list of adapters, and choose one of them.",
-  UnknownCut: "Choose another cut under “Model and device”.",
-  Unreachable: "Check that the server is running and that you are online, then connect again.",
-  WrongArtifact:
-    "Nothing of it was used or kept. Connect again; if it happens again, tell whoever runs the server.",
-  WorkerFailed: "Reload the page. If it happens again, try another browser.",
-  WrongBottom: "Reload the page to get the server’s current model.",
-  WrongVersion: "Reload the page to get the server’s current version.",
-};
-
-const ADVICE_BY_PLACE = {
-  connect: "Check that the server is running, then connect again.",
-  file: "Choose another file, or correct this one and choose it again.",
-  columns: "Choose other columns.",
-  privacy: "Choose another level or way of protection.",
-  reading: "Measure again, or choose another way of protection.",
-  train: "Change the options or try again.",
-  steer: "Training goes on; try again.",
-  predict: "Try again.",
-  evaluate: "Choose another file with the same columns and labels, or try again.",
-};
-
-/** @typedef {keyof typeof ADVICE_BY_PLACE} Place */
+/** @typedef {"connect"|"file"|"columns"|"privacy"|"reading"|"train"|"steer"|"predict"|"evaluate"} Place where an action failed */
 
 /**
  * Says what to do after an error.
- * @param {string} name
+ * @param {string} name the stable name of an error, or the code of a refusal
  * @param {Place} place
  */
 export function adviceFor(name, place) {
-  return ADVICE[name] ?? ADVICE_BY_PLACE[place];
+  return has(`advice.${name}`) ? say(`advice.${name}`) : say(`advice.at.${place}`);
 }
 
-/** @type {Record<string, string>} */
-const STAGE_NAMES = {
-  catalogue: "Model list",
-  program: "Program",
-  device: "Device",
-  tokenizer: "Tokenizer",
-  bottom: "First part of the model",
-  warmup: "Warm-up",
-};
-
-/** The stages of loading, in the order in which they begin; files come side by side. */
-export const LOADING_STAGES = Object.entries(STAGE_NAMES).map(([stage, name]) => ({ stage, name }));
-
-/** How the weights of the first part may be fetched, the usual way first. @type {Record<import("./contract.js").Precision, string>} */
-const PRECISIONS = { f16: "16 bit", f32: "32 bit", int8: "8 bit" };
 /**
- * What a precision costs in accuracy, in a few words. Only what has been measured and stands in docs/results, with the
- * name of the file; nothing is said of the others.
+ * Says what happened. The client speaks English, and more exactly than a name can; a reader of another language gets
+ * the words for the name, and the sentence beside it.
+ * @param {{ name: string, sentence: string }} failure
+ * @returns {{ sentence: string, original: string|null }}
+ */
+export function failureWords({ name, sentence }) {
+  if (language() === FIRST || !has(`error.${name}`)) return { sentence, original: null };
+  return { sentence: say(`error.${name}`), original: sentence };
+}
+
+/** The stages of loading, in the order in which they begin; files come side by side. A name is asked for where it is shown. */
+export const LOADING_STAGES = [
+  "catalogue",
+  "program",
+  "device",
+  "tokenizer",
+  "bottom",
+  "warmup",
+].map((stage) => ({
+  stage,
+  get name() {
+    return say(`stage.${stage}`);
+  },
+}));
+
+/** How the weights of the first part may be fetched, the usual way first. @type {import("./contract.js").Precision[]} */
+export const PRECISIONS = ["f16", "f32", "int8"];
+/**
+ * What a precision costs in accuracy: the key of a few words. Only what has been measured and stands in docs/results, with
+ * the name of the file; nothing is said of the others.
  * @type {Partial<Record<string, string>>}
  */
 const MEASURED_COSTS = {};
@@ -95,49 +70,23 @@ const MEASURED_COSTS = {};
 /**
  * Names a precision, with the size of the download where it is known.
  * @param {import("./contract.js").Precision} precision
- * @param {number|undefined} bottomBytes
+ * @param {number} [bottomBytes]
  */
 export function precisionName(precision, bottomBytes) {
-  const size = bottomBytes === undefined ? undefined : bytes(bottomBytes);
-  return [PRECISIONS[precision], size, MEASURED_COSTS[precision]].filter(Boolean).join(", ");
+  const size = bottomBytes === undefined ? "" : bytes(bottomBytes);
+  const cost = MEASURED_COSTS[precision];
+  const parts = [say(`status.weights.${precision}`), size, cost === undefined ? "" : say(cost)];
+  return parts.filter((part) => part !== "").join(", ");
 }
-
-/** The precisions that can be chosen. */
-export const PRECISION_NAMES = /** @type {import("./contract.js").Precision[]} */ (
-  Object.keys(PRECISIONS)
-);
-
-/** What is kept in the browser. */
-export const KEPT = {
-  title: "Kept in this browser",
-  what: "What",
-  size: "Size",
-  since: "Since",
-  remove: "Remove",
-  removeAll: "Remove all",
-  ask: "Ask the browser to keep it",
-  persisted: "The browser removes it only when you ask for it.",
-  transient: "The browser may remove it when it is short of space.",
-  about:
-    "The model and the program are kept, so that the next visit fetches them no more. None of it is yours: no text, no label, nothing trained.",
-  program: "Program of this page",
-};
-
-/** Why a wish for what is kept was not granted. @type {Record<string, string>} */
-export const KEPT_PROBLEMS = {
-  in_use: "A file is in use, here or in another tab. Try again when it is loaded.",
-  not_persisted: "The browser did not agree. It often does after a bookmark or a few more visits.",
-};
 
 /**
  * Sums up what is kept.
  * @param {import("./initial.js").Kept} kept
  */
 export function keptSummary({ files }) {
+  if (files.length === 0) return say("kept.nothing");
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
-  return files.length === 0
-    ? `${KEPT.title}: nothing`
-    : `${KEPT.title}: ${count(files.length, "file")}, ${bytes(total)}`;
+  return say("kept.summary", { files: count(files.length, "file"), bytes: bytes(total) });
 }
 
 /**
@@ -146,38 +95,36 @@ export function keptSummary({ files }) {
  */
 export function keptRoom({ usage, quota }) {
   if (usage === null || quota === null) return "";
-  return `This site uses ${bytes(usage)} of the ${bytes(quota)} that the browser allows it.`;
+  return say("kept.room", { used: bytes(usage), allowed: bytes(quota) });
 }
 
 /** Names a kept file: `MODEL FILE`, or the program. @param {string} label */
 export function keptName(label) {
-  return label === "program" ? KEPT.program : label.replace("_", " ");
+  return label === "program" ? say("kept.program") : label.replace("_", " ");
 }
 
 /** @type {Record<string, string>} */
 const REASONS = {
-  Finished: "Training is finished",
-  StoppedEarly: "Training stopped early: the last passes brought no improvement",
-  Cancelled: "Training was stopped",
+  Finished: "result.finished",
+  StoppedEarly: "result.stopped-early",
+  Cancelled: "result.cancelled",
 };
 
 /** @param {string} reason */
 export function doneSentence(reason) {
-  return REASONS[reason] ?? "Training has ended";
+  return say(REASONS[reason] ?? "result.ended");
 }
 
 /** The sections of the page in order, and when the locked ones open. */
-export const STEPS = [
-  { id: "file", name: "File", locked: "" },
-  { id: "data", name: "Data", locked: "Opens when a file has been read." },
-  {
-    id: "protection",
-    name: "Protection",
-    locked: "Opens when the data has text and at least two labels.",
+export const STEPS = ["file", "data", "protection", "training", "try"].map((id) => ({
+  id,
+  get name() {
+    return say(`step.${id}`);
   },
-  { id: "training", name: "Training", locked: "Opens when the protection has been calculated." },
-  { id: "try", name: "Try it", locked: "Opens when training has ended." },
-];
+  get locked() {
+    return has(`step.${id}.locked`) ? say(`step.${id}.locked`) : "";
+  },
+}));
 
 /**
  * Sums up the state for a screen reader; the page decides how often it is spoken.
@@ -185,29 +132,30 @@ export const STEPS = [
  */
 export function announcement(state) {
   const { run } = state;
-  if (run && run.attempt > 0 && isBusy(state.phase))
-    return "The connection was lost. Trying again; nothing is lost.";
+  if (run && run.attempt > 0 && isBusy(state.phase)) return say("told.lost");
   switch (state.phase) {
     case "loading":
-      return "Loading the model.";
+      return say("told.loading");
     case "ready":
-      return "Ready. Choose a file.";
+      return say("told.ready");
     case "dataset":
-      return state.report ? `${count(state.report.rows, "row")} read.` : "File read.";
+      if (state.report === null) return say("told.read");
+      return say("told.rows", { rows: count(state.report.rows, "row") });
     case "privacy":
-      return "Protection is calculated. Training can start.";
+      return say("told.protected");
     case "preparing":
-      return `Protecting and sending examples.${left(run)}`;
-    case "training":
-      if (!run || run.loss === null) return "Training has started.";
-      return `Step ${run.step} of ${run.stepsTotal}, loss ${decimal(run.loss)}.${left(run)}`;
+      return say("told.preparing") + left(run);
+    case "training": {
+      if (!run || run.loss === null) return say("told.started");
+      const { step, stepsTotal: total } = run;
+      return say("told.step", { step, total, loss: decimal(run.loss) }) + left(run);
+    }
     case "paused":
-      return "Training is paused.";
+      return say("told.paused");
     case "done": {
       const best = run && bestValidation(run);
-      return best
-        ? `Training has ended. Accuracy ${percent(best.accuracy, 1)}.`
-        : "Training has ended.";
+      if (!best) return say("told.done");
+      return say("told.accuracy", { accuracy: percent(best.accuracy, 1) });
     }
     default:
       return "";
@@ -217,5 +165,5 @@ export function announcement(state) {
 /** @param {import("./run.js").Run|null} run */
 function left(run) {
   const millis = run && millisLeft(run);
-  return millis === null ? "" : ` About ${duration(millis)} left.`;
+  return millis === null ? "" : ` ${say("told.left", { time: duration(millis) })}`;
 }

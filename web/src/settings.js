@@ -1,11 +1,14 @@
 /** The settings that live in the address (`#device=cpu&cut=1`), so that a link or a test can carry them. Pure. */
 
+import { isLanguage } from "./language.js";
+
 /**
  * @typedef {object} Settings
  * @property {import("./contract.js").DeviceChoice} device
  * @property {number|null} cut null: what the server proposes
  * @property {import("./contract.js").Precision} precision
  * @property {string|null} mechanism null: what the client recommends; whether there is such a one, its table says
+ * @property {import("./language.js").Language|null} language null: what the browser wishes
  * @property {number} protection above 0 and below 1; in the address in percent
  */
 
@@ -15,6 +18,7 @@ export const DEFAULT_SETTINGS = Object.freeze({
   cut: null,
   precision: "f16",
   mechanism: null,
+  language: null,
   protection: 0.5,
 });
 
@@ -36,6 +40,7 @@ export function parseHash(hash) {
     cut: integer(given.get("cut"), CUT_MAX),
     precision: oneOf(given.get("precision"), ["f16", "f32", "int8"], DEFAULT_SETTINGS.precision),
     mechanism: name(given.get("mechanism")),
+    language: languageOf(given.get("language")),
     protection: percentage(given.get("protection"), DEFAULT_SETTINGS.protection),
   };
 }
@@ -50,6 +55,7 @@ export function printHash(settings) {
   if (settings.cut !== null) parts.set("cut", String(settings.cut));
   if (settings.precision !== DEFAULT_SETTINGS.precision) parts.set("precision", settings.precision);
   if (settings.mechanism !== null) parts.set("mechanism", settings.mechanism);
+  if (settings.language !== null) parts.set("language", settings.language);
   if (settings.protection !== DEFAULT_SETTINGS.protection) {
     parts.set("protection", String(Math.round(settings.protection * 100)));
   }
@@ -79,6 +85,11 @@ export function needsReconnect(before, after) {
  */
 function oneOf(value, allowed, fallback) {
   return allowed.find((each) => each === value) ?? fallback;
+}
+
+/** @param {string|null} value */
+function languageOf(value) {
+  return value !== null && isLanguage(value) ? value : null;
 }
 
 /** @param {string|null} value */

@@ -8,7 +8,7 @@ import { fileKey, isBusy, mechanismOf, wantedFrom } from "./derived.js";
 import { initialState, NO_READING } from "./initial.js";
 import { addLeft } from "./left.js";
 import { foldRun, newRun } from "./run.js";
-import { adviceFor, isFatal } from "./sentences.js";
+import { isFatal } from "./sentences.js";
 
 /** @typedef {import("./initial.js").State} State */
 /** @typedef {import("./initial.js").Phase} Phase */
@@ -302,7 +302,7 @@ function callFailed(state, event) {
 function failed(state, place, name, sentence, closes = false) {
   if (state.failure?.fatal) return state;
   const fatal = place === "connect" || closes || isFatal(name);
-  const failure = { place, name, sentence, advice: adviceFor(name, place), fatal };
+  const failure = { place, name, sentence, fatal };
   const prediction = { ...state.prediction, pending: false };
   const evaluation = { ...state.evaluation, pending: false };
   const file = place === "file" ? null : state.file;

@@ -8,13 +8,13 @@ const SIMD_PROBE = new Uint8Array([
   253, 98, 11,
 ]);
 
-/** Lists what this browser lacks, in words. */
+/** Lists what this browser lacks, by the name of its text. */
 export function missingFeatures() {
   const missing = [];
-  if (typeof WebAssembly !== "object") missing.push("WebAssembly");
-  else if (!WebAssembly.validate(SIMD_PROBE)) missing.push("WebAssembly with SIMD instructions");
-  if (typeof Worker !== "function" || !hasModuleWorkers()) missing.push("module workers");
-  if (typeof WebSocket !== "function") missing.push("WebSocket");
+  if (typeof WebAssembly !== "object") missing.push("wasm");
+  else if (!WebAssembly.validate(SIMD_PROBE)) missing.push("simd");
+  if (typeof Worker !== "function" || !hasModuleWorkers()) missing.push("workers");
+  if (typeof WebSocket !== "function") missing.push("websocket");
   return missing;
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import test from "node:test";
+import test, { afterEach } from "node:test";
+import { FIRST, LANGUAGES, setLanguage } from "../src/language.js";
 import { LIGHT, LOOK, resolved, sheet } from "../src/pictures/look.js";
 import { escaped, markup } from "../src/pictures/markup.js";
 import { csv, numberColumn, textColumn } from "../src/pictures/table.js";
@@ -10,6 +11,8 @@ import { reportOf } from "../src/report/content.js";
 import { reportHtml } from "../src/report/document.js";
 import { STYLE, STYLE_HASH } from "../src/report/style.js";
 import { after, CANARY, CLASS_NAME, COLUMN_NAME, FILE_NAME, STATE } from "./drawn.js";
+
+afterEach(() => setLanguage(FIRST));
 
 /** @param {string} name */
 const styles = (name) => readFileSync(new URL(`../styles/${name}`, import.meta.url), "utf8");
@@ -139,4 +142,23 @@ test("a long run is printed with some of its steps, the first and the last among
   const html = written({}, after(...again));
   assert.ok(html.includes("Loss by step; 40 of 100 rows, evenly chosen"));
   assert.ok(html.includes('<th scope="row">1</th>') && html.includes('<th scope="row">100</th>'));
+});
+
+/** Breaks when a part of the report was said in the language in which its module was loaded, or stays English. */
+test("a report is written in the language of the page, and says what is not in it", () => {
+  const english = written({ texts: true, names: true });
+  assert.ok(english.includes('<html lang="en">'));
+  setLanguage("de");
+  const german = written({ texts: true, names: true });
+  assert.ok(german.includes('<html lang="de">'));
+  assert.ok(german.includes("75,0\u00a0%") && german.includes("Zeilen der Testdatei"));
+  // Every text without values that the English report says, and that is another one in German.
+  for (const [key, text] of Object.entries(LANGUAGES.en.texts)) {
+    if (typeof text !== "string" || text.includes("{") || text === LANGUAGES.de.texts[key])
+      continue;
+    const said = `>${escaped(text)}<`;
+    assert.ok(!german.includes(said), `${key}: ${text}`);
+  }
+  // What the client says is English, and is marked so.
+  assert.ok(german.includes('<td class="text" lang="en">Share of words.</td>'));
 });

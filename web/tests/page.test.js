@@ -6,9 +6,11 @@ import { allowedAddress } from "../src/trusted.js";
 const WEB = new URL("../", import.meta.url);
 /** @param {string} name */
 const read = (name) => readFileSync(new URL(name, WEB), "utf8");
-const MODULES = readdirSync(new URL("src/", WEB), { recursive: true, encoding: "utf8" })
-  .filter((name) => name.endsWith(".js"))
-  .map((name) => `src/${name}`);
+const MODULES = ["src", "languages"].flatMap((folder) =>
+  readdirSync(new URL(`${folder}/`, WEB), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".js"))
+    .map((name) => `${folder}/${name}`),
+);
 
 test("the document holds no script, style or handler, and loads nothing from elsewhere", () => {
   const html = read("index.html");
@@ -42,6 +44,13 @@ test("workers are started through the gate only", () => {
 /** Breaks when Chromium refuses a module of the document, because the build announces no digest for it. */
 test("the build announces the modules that the document imports, and no others", () => {
   const build = read("../xtask/src/integrity.rs");
+  const folders = [
+    ...(/MODULES: [^=]*= \[([^\]]*)\]/.exec(build)?.[1].matchAll(/"([^"]+)"/g) ?? []),
+  ];
+  assert.deepEqual(
+    folders.map(([, folder]) => folder),
+    ["src/", "languages/"],
+  );
   const others = /NOT_OF_THE_DOCUMENT: [^=]*= \[([^\]]*)\]/.exec(build)?.[1] ?? "";
   const announced = new Set(MODULES);
   for (const [, name] of others.matchAll(/"([^"]+)"/g)) assert.ok(announced.delete(name), name);

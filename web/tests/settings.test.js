@@ -8,13 +8,14 @@ test("an empty address gives the defaults and the defaults an empty address", ()
 });
 
 test("settings survive the way through the address", () => {
-  const hash = "#device=cpu&cut=2&precision=f32&mechanism=vector&protection=35";
+  const hash = "#device=cpu&cut=2&precision=f32&mechanism=vector&language=de&protection=35";
   const settings = parseHash(hash);
   assert.deepEqual(settings, {
     device: "cpu",
     cut: 2,
     precision: "f32",
     mechanism: "vector",
+    language: "de",
     protection: 0.35,
   });
   assert.equal(printHash(settings), hash);
@@ -34,7 +35,9 @@ test("any name of a mechanism is taken, what cannot be one is not", () => {
 });
 
 test("what is not allowed keeps its default", () => {
-  const settings = parseHash("#device=tpu&cut=-1&mechanism=9&protection=101&precision=f8&x=1");
+  const settings = parseHash(
+    "#device=tpu&cut=-1&mechanism=9&language=xx&protection=101&precision=f8&x=1",
+  );
   assert.deepEqual(settings, { ...DEFAULT_SETTINGS });
   for (const level of ["0.5", "0", "100"])
     assert.equal(parseHash(`#protection=${level}`).protection, DEFAULT_SETTINGS.protection);

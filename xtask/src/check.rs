@@ -13,6 +13,7 @@ use crate::shell;
 use crate::step::Step;
 use crate::test;
 use crate::toolchain::WasmToolchain;
+use crate::types;
 use crate::wasm;
 use crate::workspace::{PACKAGES, Workspace};
 
@@ -33,7 +34,7 @@ const DENY: Tool = Tool {
 /// Options of `check`.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Args {
-    /// Installs typos and cargo-deny into the cache when they are missing.
+    /// Installs typos, cargo-deny and TypeScript's compiler into the cache when they are missing.
     #[arg(long)]
     install: bool,
     /// Leaves out the tests that need a wasm build, a browser or a GPU driver.
@@ -88,6 +89,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if let Some(deny) = DENY.find(workspace) {
         advisories(&mut report, workspace, &deny);
     }
+    check_types(&mut report, workspace, args);
     check(&mut report, "clippy", || clippy(workspace));
     check(&mut report, "clippy for wasm", || clippy_wasm(workspace));
     check(&mut report, "doc links", || {
@@ -201,8 +203,24 @@ fn check_with(
                 "Run `cargo install {} --version {}`, or this command with --install.",
                 tool.package, tool.version
             );
-            println!("==> {}\n    skipped: {reason}", tool.name);
-            report.add(tool.name, Duration::ZERO, Outcome::Skipped(reason));
+            skip(report, tool.name, reason);
         }
     }
+}
+
+/// Checks types where TypeScript's compiler is there or may be installed.
+fn check_types(report: &mut Report, workspace: &Workspace, args: &Args) {
+    const NAME: &str = "types of JavaScript";
+    if types::compiler(workspace).is_none() && args.install {
+        check(report, "typescript", || types::install(workspace));
+    }
+    match types::compiler(workspace) {
+        Some(compiler) => check(report, NAME, || types::check(workspace, &compiler)),
+        None => skip(report, NAME, types::remedy()),
+    }
+}
+
+fn skip(report: &mut Report, name: &'static str, reason: String) {
+    println!("==> {name}\n    skipped: {reason}");
+    report.add(name, Duration::ZERO, Outcome::Skipped(reason));
 }

@@ -1,7 +1,8 @@
 //! Finds the tests that the first run ignored and says what each of them needs.
 //!
 //! A test that needs what may be absent is `#[ignore = "needs ..."]`. The words of its name or of its reason say
-//! which: `needs_shared_data`, `needs torch`, `needs_chromium`, `needs vulkan`, `needs_models`, `needs proxies`.
+//! which: `needs_shared_data`, `needs torch`, `needs_chromium`, `needs vulkan`, `needs_models`, `needs proxies`,
+//! `needs npm`.
 
 /// Names something that a test needs and a machine may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,8 @@ pub(crate) enum Need {
     Vulkan,
     /// Chromium with its driver, and the built page.
     Chromium,
+    /// The packed client for pages of others.
+    Npm,
 }
 
 /// Holds a test that the first run did not run.
@@ -33,13 +36,14 @@ pub(crate) struct IgnoredTest {
 
 impl Need {
     /// Every need, cheapest first.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Models,
         Self::SharedData,
         Self::Torch,
         Self::Proxies,
         Self::Vulkan,
         Self::Chromium,
+        Self::Npm,
     ];
 
     /// The name of the stage that runs the tests with this need.
@@ -51,6 +55,7 @@ impl Need {
             Self::Proxies => "tests behind proxies",
             Self::Vulkan => "tests on software Vulkan",
             Self::Chromium => "page in Chromium",
+            Self::Npm => "npm package in Chromium",
         }
     }
 
@@ -63,6 +68,7 @@ impl Need {
             Self::Proxies => "proxies",
             Self::Vulkan => "vulkan",
             Self::Chromium => "chromium",
+            Self::Npm => "npm",
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::page::PageFile;
 
 const INDEX: &str = "index.html";
 
-/// The folder of the modules that a document runs, at once or when it needs them.
-const MODULES: &str = "src/";
+/// The folders of the modules that a document runs, at once or when it needs them.
+const MODULES: [&str; 2] = ["src/", "languages/"];
 
 /// What is no module of the document: a worker, which has a document's rights nowhere, with what it alone imports,
 /// types without code, and a script for browsers without modules. `web/tests/page.test.js` holds the list against the imports.
@@ -88,7 +88,8 @@ fn with_integrity(html: &str, digests: &[(String, String)]) -> Result<String> {
 }
 
 fn is_module(name: &str) -> bool {
-    name.starts_with(MODULES) && name.ends_with(".js") && !NOT_OF_THE_DOCUMENT.contains(&name)
+    let is_below = MODULES.iter().any(|folder| name.starts_with(folder));
+    is_below && name.ends_with(".js") && !NOT_OF_THE_DOCUMENT.contains(&name)
 }
 
 /// A line with one element at most, as `web/index.html` is written.
@@ -160,6 +161,7 @@ mod tests {
         let names = [
             "a.css",
             "client_wasm.js",
+            "languages/en.js",
             "src/elements/b.js",
             "src/main.js",
             "src/unsupported.js",
@@ -167,6 +169,7 @@ mod tests {
         ];
         let expected = "<head>\n  <link rel=\"icon\" href=\"./icon.svg\">\n  \
             <link rel=\"stylesheet\" href=\"./a.css\" integrity=\"sha256-of-a.css\">\n  \
+            <link rel=\"modulepreload\" href=\"./languages/en.js\" integrity=\"sha256-of-languages/en.js\">\n  \
             <link rel=\"modulepreload\" href=\"./src/elements/b.js\" integrity=\"sha256-of-src/elements/b.js\">\n  \
             <link rel=\"modulepreload\" href=\"./src/main.js\" integrity=\"sha256-of-src/main.js\">\n  \
             <script type=\"module\" src=\"./src/main.js\" integrity=\"sha256-of-src/main.js\"></script>\n  \

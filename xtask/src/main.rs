@@ -19,6 +19,7 @@ mod fuzz;
 mod hostile;
 mod ignored;
 mod integrity;
+mod npm;
 mod page;
 mod release;
 mod report;
@@ -30,6 +31,7 @@ mod step;
 mod system;
 mod test;
 mod toolchain;
+mod types;
 mod wasm;
 mod workspace;
 
@@ -75,6 +77,8 @@ enum Command {
     Soak(soak::Args),
     /// Builds the browser client and the page, and prints their sizes and the sha256 of the release.
     Wasm,
+    /// Builds the browser client and packs it for pages of others, as `npm pack` does.
+    Npm,
     /// Builds the page twice in two directories and compares: some half an hour, not in CI.
     Reproduce(reproduce::Args),
     /// Brings the models and the demo reviews into the cache and checks their sha256.
@@ -117,6 +121,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             assets::fetch(&workspace, assets::SAMPLE)?;
             wasm::build(&workspace).map(|_| ExitCode::SUCCESS)
         }
+        Command::Npm => npm::pack(&workspace).map(|_| ExitCode::SUCCESS),
         Command::Reproduce(args) => reproduce::run(&workspace, &args),
         Command::Fetch => assets::fetch(&workspace, assets::ALL).map(|()| ExitCode::SUCCESS),
         Command::Announce(args) => serve::announce(&args),

@@ -81,6 +81,17 @@ pub(crate) fn node(workspace: &Workspace) -> Result<&'static str> {
     Ok("node")
 }
 
+/// Finds npm, installing it where that is allowed.
+///
+/// # Errors
+/// One sentence that says what to install.
+pub(crate) fn npm(workspace: &Workspace) -> Result<&'static str> {
+    if shell::find("npm").is_none() {
+        apt_install(workspace, "Packing the client", &["npm"])?;
+    }
+    Ok("npm")
+}
+
 /// Makes sure of the reverse proxies that `deploy/` has snippets for, installing them where that is allowed.
 ///
 /// # Errors

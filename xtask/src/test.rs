@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::assets;
 use crate::browser::Browser;
 use crate::ignored::{self, IgnoredTest, Need};
+use crate::npm;
 use crate::report::{Counts, Outcome, Report};
 use crate::shell;
 use crate::step::Step;
@@ -224,7 +225,7 @@ impl Run<'_> {
             .envs(env)
             .args(["--", "--ignored", "--exact"])
             .args(group.iter().map(|test| &test.name));
-        if matches!(need, Need::Vulkan | Need::Chromium) {
+        if matches!(need, Need::Vulkan | Need::Chromium | Need::Npm) {
             // One browser, one software GPU: side by side they would only wait for each other.
             command.arg("--test-threads=1");
         }
@@ -260,7 +261,9 @@ impl Run<'_> {
             Need::Proxies => system::proxies(workspace)
                 .map(|()| Env::new())
                 .map_err(|error| error.to_string()),
-            Need::Vulkan | Need::Chromium if quick => Err("Left out by --quick.".to_owned()),
+            Need::Vulkan | Need::Chromium | Need::Npm if quick => {
+                Err("Left out by --quick.".to_owned())
+            }
             Need::Vulkan => system::software_vulkan(workspace).map_err(|error| error.to_string()),
             Need::Chromium => {
                 available.page.clone()?;
@@ -268,17 +271,22 @@ impl Run<'_> {
                     .map(|browser| browser.env())
                     .map_err(|error| error.to_string())
             }
+            Need::Npm => {
+                available.page.clone()?;
+                npm::pack(workspace)
+                    .map(|tarball| vec![("CUTLAYER_NPM".to_owned(), tarball.display().to_string())])
+                    .map_err(|error| error.to_string())
+            }
         }
     }
 
-    /// Runs the tests of the page's pure modules.
+    /// Runs the tests of the page's pure modules, and those of the package.
     fn page_modules(&mut self) {
         const NAME: &str = "page modules in Node.js";
-        let tests = self.workspace.root.join("web/tests");
-        let mut files: Vec<_> = std::fs::read_dir(tests)
+        let tests = ["web/tests", "package/tests"].map(|tests| self.workspace.root.join(tests));
+        let mut files: Vec<_> = tests
             .into_iter()
-            .flatten()
-            .flatten()
+            .flat_map(|tests| std::fs::read_dir(tests).into_iter().flatten().flatten())
             .map(|entry| entry.path())
             .filter(|path| path.to_string_lossy().ends_with(".test.js"))
             .collect();

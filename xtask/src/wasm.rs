@@ -43,11 +43,7 @@ const PAGE_EXTENSIONS: [&str; 7] = ["html", "css", "js", "svg", "png", "ico", "w
 /// # Errors
 /// One sentence that says what to install or to do; also when the wasm file is over its limit.
 pub(crate) fn build(workspace: &Workspace) -> Result<Sizes> {
-    let toolchain = WasmToolchain::ensure(workspace)?;
-    let bindgen = ensure_bindgen(workspace)?;
-    let library = compile(workspace, &toolchain)?;
-    let glue = workspace.target.join("wasm-bindgen");
-    run_bindgen(&bindgen.join("wasm-bindgen"), &library, &glue)?;
+    let glue = glue(workspace)?;
     let step = Step::start(format_args!("page in {}", workspace.page().display()));
     let mut files = page_files(workspace, &glue)?;
     integrity::vouch(&mut files, &workspace.target.join("page.index.html"))?;
@@ -60,6 +56,19 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Sizes> {
     let digest = release::write(&workspace.page(), synced.keys())?;
     println!("    {RELEASE}: sha256 {digest}");
     check_size(&synced)
+}
+
+/// Builds the browser client and returns the directory of what wasm-bindgen makes of it.
+///
+/// # Errors
+/// One sentence that says what to install or to do.
+pub(crate) fn glue(workspace: &Workspace) -> Result<PathBuf> {
+    let toolchain = WasmToolchain::ensure(workspace)?;
+    let bindgen = ensure_bindgen(workspace)?;
+    let library = compile(workspace, &toolchain)?;
+    let glue = workspace.target.join("wasm-bindgen");
+    run_bindgen(&bindgen.join("wasm-bindgen"), &library, &glue)?;
+    Ok(glue)
 }
 
 fn compile(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
@@ -188,15 +197,25 @@ fn page_files(workspace: &Workspace, glue: &Path) -> Result<Vec<PageFile>> {
     let web = workspace.root.join("web");
     let mut files = Vec::new();
     collect(&web, "", &mut files)?;
+    files.extend(glue_files(glue)?);
+    files.push(PageFile {
+        name: "sample/reviews.tsv".to_owned(),
+        source: workspace.cache.join(REVIEWS),
+    });
+    Ok(files)
+}
+
+/// Lists what wasm-bindgen made.
+///
+/// # Errors
+/// When its directory cannot be read.
+pub(crate) fn glue_files(glue: &Path) -> Result<Vec<PageFile>> {
+    let mut files = Vec::new();
     // Wasm-bindgen puts `snippets/` beside its output when a crate brings JavaScript of its own.
     collect(glue, "", &mut files)?;
     files.push(PageFile {
         name: WASM_FILE.to_owned(),
         source: glue.join(WASM_FILE),
-    });
-    files.push(PageFile {
-        name: "sample/reviews.tsv".to_owned(),
-        source: workspace.cache.join(REVIEWS),
     });
     Ok(files)
 }

@@ -61,6 +61,8 @@ impl Chromium {
             "--disable-sync".to_owned(),
             // What does not go to this machine goes nowhere.
             "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1".to_owned(),
+            // The page speaks the language of its reader.
+            "--accept-lang=en-US".to_owned(),
             "--window-size=1200,1000".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];

@@ -4,7 +4,9 @@
 //! search for secrets alone is tested.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod embedded;
 mod failures;
+mod language;
 mod left;
 mod page;
 mod pictures;

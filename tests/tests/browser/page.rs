@@ -227,7 +227,8 @@ pub fn model() -> PathBuf {
     assets::models().join("bert-tiny")
 }
 
-async fn rest() {
+/// Between two looks at a page.
+pub async fn rest() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 

@@ -122,7 +122,7 @@ async fn predict(page: &Page) -> anyhow::Result<()> {
 }
 
 /// Reads everything that left the browser.
-fn ensure_nothing_private(recorder: &Recorder, file: &PrivateFile) -> anyhow::Result<()> {
+pub fn ensure_nothing_private(recorder: &Recorder, file: &PrivateFile) -> anyhow::Result<()> {
     let secrets = file.secrets()?;
     // The search must find what is known to be there, in requests as well as in messages.
     let mut public = Secrets::default();

@@ -2,38 +2,18 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { decimal, number } from "../format.js";
+import { say } from "../language.js";
 import { isBusy, mechanismOf, NO_CONTRIBUTION } from "../derived.js";
 
 /** @typedef {import("../contract.js").ContributionReading} ContributionReading */
 /** @typedef {import("../contract.js").ContributingWord} ContributingWord */
 
-/** @type {{ id: ContributionReading, name: string, about: string, parameter: string }[]} */
-const READINGS = [
-  { id: "off", name: "Off", about: "Every word gets the same noise.", parameter: "" },
-  {
-    id: "floor",
-    name: "Floor",
-    about:
-      "The more a word matters, the less noise it gets; words that do not matter get a little more.",
-    parameter: "Floor: smallest factor of eta (empty: 0.6)",
-  },
-  {
-    id: "top",
-    name: "Top share",
-    about: "The words that matter most leave as they are; all others get the full noise.",
-    parameter: "Share of the vocabulary that leaves as it is (empty: 0.01)",
-  },
-  {
-    id: "sigmoid",
-    name: "Sigmoid",
-    about: "A smooth step: words that matter get down to half of the noise, the others more.",
-    parameter: "Importance at the middle of the step (empty: 0)",
-  },
-];
+/** @type {ContributionReading[]} their texts are `contribution.NAME` and what begins with it */
+const READINGS = ["off", "floor", "top", "sigmoid"];
 
 class ContributionForm extends View {
   build() {
-    this.radios = READINGS.map(({ id }) =>
+    this.radios = READINGS.map((id) =>
       h("input", {
         type: "radio",
         name: "contribution",
@@ -44,24 +24,20 @@ class ContributionForm extends View {
         onchange: () => this.send(true),
       }),
     );
-    const options = READINGS.map(({ id, name, about }, index) =>
+    const options = READINGS.map((id, index) =>
       h(
         "div",
         { class: "option" },
         /** @type {any[]} */ (this.radios)[index],
-        h("label", { for: `contribution-${id}` }, name),
-        h("p", { class: "hint", id: `contribution-about-${id}` }, about),
+        h("label", { for: `contribution-${id}` }, say(`contribution.${id}`)),
+        h("p", { class: "hint", id: `contribution-about-${id}` }, say(`contribution.${id}.about`)),
       ),
     );
     this.fields = h(
       "fieldset",
       { class: "bare" },
-      h("legend", { class: "sr-only" }, "Less noise for words that matter"),
-      h(
-        "p",
-        { class: "hint" },
-        "Words that tell your labels apart can be spared: the classifier gets better, and these words are hidden less.",
-      ),
+      h("legend", { class: "sr-only" }, say("contribution.title")),
+      h("p", { class: "hint" }, say("contribution.about")),
       h("div", { class: "options options-many" }, ...options),
       this.buildExpert(),
     );
@@ -70,7 +46,7 @@ class ContributionForm extends View {
     this.words = h(
       "div",
       { "data-testid": "contributing" },
-      h("h3", {}, "The words that matter"),
+      h("h3", {}, say("contribution.words")),
       this.why,
       this.table,
     );
@@ -78,7 +54,7 @@ class ContributionForm extends View {
     this.choice = h(
       "details",
       { "data-testid": "contribution" },
-      h("summary", {}, "Less noise for words that matter", this.chosenName),
+      h("summary", {}, say("contribution.title"), this.chosenName),
       this.fields,
     );
     this.append(this.choice, this.words);
@@ -104,7 +80,7 @@ class ContributionForm extends View {
     this.expert = h(
       "details",
       {},
-      h("summary", {}, "For experts"),
+      h("summary", {}, say("contribution.expert")),
       h(
         "label",
         { class: "field", for: "contribution-parameter" },
@@ -115,11 +91,11 @@ class ContributionForm extends View {
         "div",
         { class: "option option-plain" },
         this.dependent,
-        h("label", { for: "label-dependent" }, "Look at each training text’s own label"),
+        h("label", { for: "label-dependent" }, say("contribution.dependent")),
         h(
           "p",
           { class: "hint hint-warning", id: "label-dependent-hint" },
-          "Warning: what is sent then tells something of the label, even where labels are not sent.",
+          say("contribution.dependent.hint"),
         ),
       ),
     );
@@ -149,9 +125,8 @@ class ContributionForm extends View {
       this.parameter.value = parameter === null ? "" : String(parameter);
       this.dependent.checked = label_dependent;
     }
-    const chosen = READINGS.find(({ id }) => id === reading);
-    setText(this.chosenName, `: ${(chosen?.name ?? reading).toLowerCase()}`);
-    setText(this.parameterName, chosen?.parameter ?? "");
+    setText(this.chosenName, say(`contribution.${reading}.chosen`));
+    setText(this.parameterName, reading === "off" ? "" : say(`contribution.${reading}.parameter`));
     show(this.expert, reading !== "off");
     // While it is calculated anew, the words that were there stay: nothing jumps.
     if (privacy === null) return;
@@ -160,7 +135,7 @@ class ContributionForm extends View {
     const spared = reading !== "off";
     setText(
       this.why,
-      `They are much more frequent under one label than under the others. ${useOf(entry, spared)} This list is made from your data in this tab and never leaves it.`,
+      [say("contribution.why"), useOf(entry, spared), say("contribution.stays")].join(" "),
     );
     this.table.replaceChildren(wordTable(privacy.contributing, spared));
   }
@@ -168,20 +143,20 @@ class ContributionForm extends View {
 
 /** @param {import("../contract.js").Mechanism|null} entry @param {boolean} spared */
 function useOf(entry, spared) {
-  if (spared) return "They get less noise than the others, or none.";
-  if (entry?.ranks_tokens) return "Words like these are the last to be taken away.";
-  return "As things are set, they are protected like all others.";
+  if (spared) return say("contribution.spared");
+  if (entry?.ranks_tokens) return say("contribution.last");
+  return say("contribution.alike");
 }
 
 /** @param {ContributingWord[]} words @param {boolean} spared */
 function wordTable(words, spared) {
   const text = { scope: "col", class: "cell-text" };
   const head = [
-    h("th", text, "Word"),
-    h("th", text, "Speaks for"),
-    spared ? h("th", text, "Noise") : null,
-    h("th", { scope: "col" }, "Importance"),
-    h("th", { scope: "col" }, "Count"),
+    h("th", text, say("contribution.word")),
+    h("th", text, say("contribution.label")),
+    spared ? h("th", text, say("contribution.noise")) : null,
+    h("th", { scope: "col" }, say("contribution.importance")),
+    h("th", { scope: "col" }, say("contribution.count")),
   ];
   const rows = words.map(({ text, label, importance, count, factor }) =>
     h(
@@ -200,7 +175,7 @@ function wordTable(words, spared) {
       class: "scroll scroll-tall",
       tabindex: "0",
       role: "region",
-      "aria-label": "The words that matter",
+      "aria-label": say("contribution.words"),
     },
     h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)),
   );
@@ -208,8 +183,8 @@ function wordTable(words, spared) {
 
 /** @param {number|null} factor of eta: noise is as long as one by it */
 function noiseOf(factor) {
-  if (factor === null) return "none: stays as it is";
-  return factor === 1 ? "as the others" : `× ${decimal(1 / factor)}`;
+  if (factor === null) return say("contribution.noise.none");
+  return factor === 1 ? say("contribution.noise.same") : `× ${decimal(1 / factor)}`;
 }
 
 customElements.define("cl-contribution", ContributionForm);

@@ -1,7 +1,8 @@
 /** Step 2: what was read, which columns are used, what is wrong with rows. */
 
 import { failureBox, h, setText, View } from "../dom.js";
-import { count, number, percent, shorten } from "../format.js";
+import { count, percent, shorten } from "../format.js";
+import { FIRST, say } from "../language.js";
 import { isBusy } from "../derived.js";
 
 const LABELS_SHOWN_MAX = 30;
@@ -19,10 +20,10 @@ class Dataset extends View {
     this.fields = h(
       "fieldset",
       { class: "fields" },
-      h("legend", {}, "Columns"),
-      h("label", {}, "Text", this.text),
-      h("label", {}, "Label", this.label),
-      h("label", {}, "Second text (optional)", this.pair),
+      h("legend", {}, say("data.columns")),
+      h("label", {}, say("data.text"), this.text),
+      h("label", {}, say("data.label"), this.label),
+      h("label", {}, say("data.pair"), this.pair),
     );
     this.fields.addEventListener("change", () => {
       this.ask("choose_columns", {
@@ -58,7 +59,7 @@ class Dataset extends View {
   /** @param {import("../contract.js").DatasetReport} report */
   renderColumns(report) {
     const options = report.columns.map((name) => ({ value: name, name }));
-    const none = { value: NO_COLUMN, name: "None" };
+    const none = { value: NO_COLUMN, name: say("data.none") };
     fillSelect(
       this.text,
       report.text_column === null ? [none, ...options] : options,
@@ -76,8 +77,7 @@ class Dataset extends View {
 /** @param {string|null} sentence */
 function problemBox(sentence) {
   if (sentence === null) return [];
-  const advice = "Choose other columns below, or another file above.";
-  return [failureBox({ place: "columns", name: "Problem", sentence, advice, fatal: false })];
+  return [failureBox({ place: "columns", name: "Problem", sentence, fatal: false })];
 }
 
 /** @param {any} select @param {{ value: string, name: string }[]} options @param {string|null} value */
@@ -109,26 +109,28 @@ function labelList({ labels }) {
   return [
     h("h3", {}, count(labels.length, "label")),
     h("ul", { class: "bars", "data-testid": "label-list" }, ...items),
-    more > 0 ? h("p", { class: "hint" }, `and ${number(more)} more`) : "",
+    more > 0 ? h("p", { class: "hint" }, say("data.more", { number: more })) : "",
   ];
 }
 
 /** @param {import("../contract.js").DatasetReport} report */
 function badRows({ bad_rows: rows, bad_rows_total: total }) {
   if (total === 0) {
-    return [h("p", { class: "hint", "data-testid": "bad-rows" }, "Every row can be used.")];
+    return [h("p", { class: "hint", "data-testid": "bad-rows" }, say("data.usable"))];
   }
   const items = rows.map(({ row, reason }) =>
-    h("li", {}, h("strong", {}, `Row ${number(row)}: `), reason),
+    h("li", {}, h("strong", {}, say("data.row", { row })), " ", h("span", { lang: FIRST }, reason)),
   );
   const more = total - rows.length;
   return [
     h(
       "details",
       { class: "bad-rows", "data-testid": "bad-rows", open: total <= 5 },
-      h("summary", {}, `${count(total, "row")} left out`),
+      h("summary", {}, say("data.left-out", { rows: count(total, "row") })),
       h("ul", { class: "plain" }, ...items),
-      more > 0 ? h("p", { class: "hint" }, `and ${count(more, "more row")}`) : null,
+      more > 0
+        ? h("p", { class: "hint" }, say("data.more.rows", { rows: count(more, "more row") }))
+        : null,
     ),
   ];
 }
@@ -145,7 +147,7 @@ function firstExamples({ examples }) {
       pair === null ? null : h("span", { class: "pair" }, shorten(pair, TEXT_CHARS_MAX)),
     ),
   );
-  return [h("h3", {}, "First examples"), h("ul", { class: "examples" }, ...rows)];
+  return [h("h3", {}, say("data.examples")), h("ul", { class: "examples" }, ...rows)];
 }
 
 customElements.define("cl-dataset", Dataset);

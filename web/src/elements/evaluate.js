@@ -2,14 +2,11 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { count, percent } from "../format.js";
+import { say } from "../language.js";
 import { confusionPicture } from "../pictures/confusion.js";
 import { PictureFrame } from "./picture.js";
 
-export const TEST_ROWS = {
-  name: "confusion-test",
-  caption: "Rows of the test file",
-  rows: "test row",
-};
+const NAME = "confusion-test";
 
 class Evaluate extends View {
   build() {
@@ -23,16 +20,12 @@ class Evaluate extends View {
       onchange: () => this.take(),
     });
     this.choose = h("label", { class: "button", for: "test-file-input" });
-    this.running = h("progress", { "aria-label": "Classifying the test file" });
+    this.running = h("progress", { "aria-label": say("evaluate.progress") });
     this.summary = h("p", { role: "status", "data-testid": "test-result" });
-    this.frame = new PictureFrame(TEST_ROWS.name);
+    this.frame = new PictureFrame(NAME);
     this.append(
-      h("h3", {}, "Test on another labelled file"),
-      h(
-        "p",
-        { class: "hint", id: "test-file-hint" },
-        "A file with the same columns and labels. Each of its texts is protected in this tab in the same way and sent to be classified. Its labels stay here: the answers are counted in this tab.",
-      ),
+      h("h3", {}, say("evaluate.title")),
+      h("p", { class: "hint", id: "test-file-hint" }, say("evaluate.about")),
       h("div", { class: "buttons" }, this.input, this.choose),
       this.running,
       this.summary,
@@ -50,26 +43,25 @@ class Evaluate extends View {
   render({ evaluation, phase, report, prediction }) {
     const { pending, result } = evaluation;
     this.input.disabled = pending || prediction.pending || phase !== "done";
-    setText(this.choose, pending ? "Classifying …" : "Choose a test file");
+    setText(this.choose, say(pending ? "evaluate.going" : "evaluate.choose"));
     show(this.running, pending);
     show(this.summary, result !== null && !pending);
     if (!this.changed("result", result)) return;
-    this.frame?.show(
-      result === null
-        ? null
-        : confusionPicture(
-            result.confusion,
-            report?.labels.map(({ name }) => name) ?? [],
-            TEST_ROWS,
-          ),
-    );
-    if (result === null) return;
+    if (result === null) {
+      this.frame?.show(null);
+      return;
+    }
+    const labels = report?.labels.map(({ name }) => name) ?? [];
+    const what = { name: NAME, caption: say("result.test-rows"), rows: "test row" };
+    this.frame?.show(confusionPicture(result.confusion, labels, what));
     const { examples, accuracy, macro_f1, bad_rows_total: bad } = result;
-    const left = bad === 0 ? "" : ` ${count(bad, "row")} could not be used.`;
-    setText(
-      this.summary,
-      `${percent(accuracy, 1)} of ${count(examples, "test row")} right, macro-F1 ${percent(macro_f1, 1)}.${left}`,
-    );
+    const right = say("evaluate.result", {
+      share: percent(accuracy, 1),
+      rows: count(examples, "test row"),
+      f1: percent(macro_f1, 1),
+    });
+    const left = bad === 0 ? "" : ` ${say("evaluate.bad", { rows: count(bad, "row") })}`;
+    setText(this.summary, right + left);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { bytes } from "../format.js";
+import { say } from "../language.js";
 import { isBusy } from "../derived.js";
 
 const SAMPLE_ADDRESS = "./sample/reviews.tsv";
@@ -26,25 +27,21 @@ class FilePicker extends View {
         hidden: true,
         onclick: () => this.openSample(),
       },
-      "Use the sample reviews",
+      say("file.sample"),
     );
     this.zone = h(
       "div",
       { class: "drop" },
-      h("p", { class: "drop-title", id: "file-promise" }, "Your file stays in this tab."),
-      h(
-        "p",
-        { class: "hint", id: "file-formats" },
-        "CSV, TSV, JSONL or plain text, one example per line, with a column of labels.",
-      ),
+      h("p", { class: "drop-title", id: "file-promise" }, say("file.promise")),
+      h("p", { class: "hint", id: "file-formats" }, say("file.formats")),
       h(
         "div",
         { class: "buttons" },
         this.input,
-        h("label", { class: "button", for: "file-input" }, "Choose a file"),
+        h("label", { class: "button", for: "file-input" }, say("file.choose")),
         this.sample,
       ),
-      h("p", { class: "hint drop-hint" }, "or drop it here"),
+      h("p", { class: "hint drop-hint" }, say("file.drop")),
     );
     this.zone.addEventListener("dragover", () => this.zone.classList.add("is-over"));
     this.zone.addEventListener("dragleave", () => this.zone.classList.remove("is-over"));
@@ -56,16 +53,12 @@ class FilePicker extends View {
     this.startOver = h(
       "button",
       { type: "button", class: "button button-quiet", onclick: () => this.ask("start_over") },
-      "Start over with another file",
+      say("file.over"),
     );
     this.lock = h(
       "div",
       { class: "locked-note" },
-      h(
-        "p",
-        { class: "hint" },
-        "File, columns and protection are fixed now, because examples have been sent.",
-      ),
+      h("p", { class: "hint" }, say("file.fixed")),
       this.startOver,
     );
     this.append(this.zone, this.current, this.lock);
@@ -84,7 +77,7 @@ class FilePicker extends View {
   openSample() {
     const arrayBuffer = async () => {
       const answer = await fetch(SAMPLE_ADDRESS);
-      if (!answer.ok) throw new Error("The sample is not there.");
+      if (!answer.ok) throw new Error("no sample");
       return answer.arrayBuffer();
     };
     this.ask("open_file", { name: "reviews.tsv", size: 0, arrayBuffer });
@@ -109,10 +102,10 @@ class FilePicker extends View {
     const size = file.bytes > 0 ? `, ${bytes(file.bytes)}` : "";
     const wait =
       phase === "loading"
-        ? " (waiting for the model)"
+        ? ` ${say("file.waiting")}`
         : file.read || phase === "error"
           ? ""
-          : " (reading …)";
+          : ` ${say("file.reading")}`;
     setText(this.current, `${file.name}${size}${wait}`);
   }
 }

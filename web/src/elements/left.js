@@ -2,10 +2,10 @@
 
 import { h, setText, View } from "../dom.js";
 import { bytes, number } from "../format.js";
+import { dates, say } from "../language.js";
 import { csvOf, PURPOSES, sumOf } from "../left.js";
 import {
   captionOf,
-  CLAIM,
   contentOf,
   NOT_COVERED,
   purposeName,
@@ -19,13 +19,14 @@ const DRAW_MILLIS_MIN = 500;
 /** Pieces that are drawn; the file has all that are kept. */
 const SHOWN_MAX = 60;
 
-const CLOCK = new Intl.DateTimeFormat("en", {
+/** @type {Intl.DateTimeFormatOptions} */
+const CLOCK = {
   hour: "2-digit",
   minute: "2-digit",
   second: "2-digit",
   fractionalSecondDigits: 1,
   hourCycle: "h23",
-});
+};
 
 class LeftPanel extends View {
   /** @type {import("../left.js").Left|null} the record that is waiting to be drawn */
@@ -36,6 +37,7 @@ class LeftPanel extends View {
   held = false;
 
   build() {
+    [this.drawn, this.held] = [null, false];
     this.sum = h("p", { class: "left-sum", "data-testid": "left-sum" });
     this.sumRows = h("tbody", { "data-testid": "left-sums" });
     this.caption = h("caption");
@@ -46,35 +48,44 @@ class LeftPanel extends View {
       "aria-pressed": "false",
       onclick: () => this.toggleHold(),
     });
-    setText(this.hold, "Hold the list");
+    setText(this.hold, say("left.hold"));
     const save = h(
       "button",
       { type: "button", class: "button", "data-testid": "left-save", onclick: () => this.save() },
-      "Save as CSV",
+      say("left.save"),
     );
     this.details = h(
       "details",
       { "data-testid": "left" },
-      h("summary", {}, "See everything that was sent"),
-      h("p", {}, CLAIM),
+      h("summary", {}, say("left.see")),
+      h("p", {}, say("left.claim")),
       this.buildSums(),
       h("div", { class: "buttons" }, this.hold, save),
       this.buildPieces(),
-      h("h3", {}, "What this does not cover"),
-      h("ul", { class: "left-not" }, ...NOT_COVERED.map((each) => h("li", {}, each))),
+      h("h3", {}, say("left.not")),
+      h(
+        "ul",
+        { class: "left-not" },
+        ...NOT_COVERED.map((each) => h("li", {}, say(`left.not.${each}`))),
+      ),
     );
     this.details.addEventListener("toggle", () => this.draw());
     this.append(this.sum, this.details);
   }
 
   buildSums() {
-    const head = ["For", "Messages", "Bytes", "Requests"];
+    const head = [
+      say("left.head.purpose"),
+      say("left.head.messages"),
+      say("left.head.bytes"),
+      say("left.head.requests"),
+    ];
     return scroll(
-      "Sums by purpose",
+      say("left.sums"),
       h(
         "table",
         { class: "left-table" },
-        h("caption", {}, "Sums by purpose, since this page was opened"),
+        h("caption", {}, say("left.sums.since")),
         h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
         this.sumRows,
       ),
@@ -82,9 +93,15 @@ class LeftPanel extends View {
   }
 
   buildPieces() {
-    const head = ["Time", "What", "Size", "For", "What is in it"];
+    const head = [
+      say("left.head.time"),
+      say("left.head.name"),
+      say("left.head.size"),
+      say("left.head.purpose"),
+      say("left.head.content"),
+    ];
     const node = scroll(
-      "The latest messages and requests",
+      say("left.pieces"),
       h(
         "table",
         { class: "left-table" },
@@ -117,7 +134,9 @@ class LeftPanel extends View {
     if (this.changed("sums", left.sums)) this.sumRows.replaceChildren(...sumRows(left));
     if (this.held || !this.changed("pieces", left.pieces)) return;
     setText(this.caption, captionOf(left));
-    this.pieceRows.replaceChildren(...left.pieces.slice(-SHOWN_MAX).reverse().map(pieceRow));
+    const clock = dates(CLOCK);
+    const shown = left.pieces.slice(-SHOWN_MAX).reverse();
+    this.pieceRows.replaceChildren(...shown.map((piece) => pieceRow(piece, clock)));
   }
 
   toggleHold() {
@@ -155,19 +174,19 @@ function sumRows(left) {
         data,
         h("th", { scope: "row" }, purposeName(purpose)),
         h("td", {}, number(sum.messages)),
-        h("td", {}, sum.messages === 0 ? "none" : bytes(sum.bytes)),
+        h("td", {}, sum.messages === 0 ? say("left.none") : bytes(sum.bytes)),
         h("td", {}, number(sum.requests)),
       ),
     ];
   });
 }
 
-/** @param {import("../left.js").Piece} piece */
-function pieceRow(piece) {
+/** @param {import("../left.js").Piece} piece @param {Intl.DateTimeFormat} clock */
+function pieceRow(piece, clock) {
   return h(
     "tr",
     { "data-kind": piece.kind, "data-purpose": piece.purpose },
-    h("td", {}, CLOCK.format(piece.time)),
+    h("td", {}, clock.format(piece.time)),
     h("th", { scope: "row" }, piece.name),
     h("td", {}, sizeOf(piece)),
     h("td", { class: "cell-text" }, purposeName(piece.purpose)),

@@ -2,25 +2,28 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { bytes, day } from "../format.js";
-import { KEPT, KEPT_PROBLEMS, keptName, keptRoom, keptSummary } from "../sentences.js";
+import { say } from "../language.js";
+import { keptName, keptRoom, keptSummary } from "../sentences.js";
 
 class Models extends View {
   build() {
     this.summary = h("summary", { "data-testid": "models-summary" });
     this.rows = h("tbody", { "data-testid": "models-list" });
-    const heads = [KEPT.what, KEPT.size, KEPT.since].map((text) => h("th", { scope: "col" }, text));
-    const actions = h("th", { scope: "col" }, h("span", { class: "sr-only" }, KEPT.remove));
+    const heads = [say("kept.what"), say("kept.size"), say("kept.since")].map((text) =>
+      h("th", { scope: "col" }, text),
+    );
+    const actions = h("th", { scope: "col" }, h("span", { class: "sr-only" }, say("kept.remove")));
     this.table = h("table", {}, h("thead", {}, h("tr", {}, ...heads, actions)), this.rows);
     this.room = h("p", { class: "hint", "data-testid": "models-room" });
     this.stays = h("p", { class: "hint", "data-testid": "models-stays" });
     this.problem = h("p", { class: "box box-notice", role: "status" });
-    this.persist = this.button(KEPT.ask, "models-persist", "persist_kept");
-    this.clear = this.button(KEPT.removeAll, "models-clear", "remove_all_kept");
+    this.persist = this.button(say("kept.ask"), "models-persist", "persist_kept");
+    this.clear = this.button(say("kept.remove-all"), "models-clear", "remove_all_kept");
     this.details = h(
       "details",
       { class: "settings", "data-testid": "models" },
       this.summary,
-      h("p", { class: "hint" }, KEPT.about),
+      h("p", { class: "hint" }, say("kept.about")),
       h("div", { class: "scroll" }, this.table),
       this.room,
       this.stays,
@@ -48,9 +51,9 @@ class Models extends View {
     this.rows.replaceChildren(...kept.files.map((file) => this.row(file)));
     show(this.table, kept.files.length > 0);
     setText(this.room, keptRoom(kept));
-    setText(this.stays, kept.persisted ? KEPT.persisted : KEPT.transient);
+    setText(this.stays, say(kept.persisted ? "kept.persisted" : "kept.transient"));
     show(this.problem, kept.problem !== null);
-    setText(this.problem, KEPT_PROBLEMS[kept.problem ?? ""] ?? "");
+    setText(this.problem, kept.problem === null ? "" : say(`kept.problem.${kept.problem}`));
     show(this.persist, !kept.persisted);
     show(this.clear, kept.files.length > 0);
   }
@@ -64,7 +67,7 @@ class Models extends View {
       h("th", { scope: "row" }, what),
       h("td", {}, bytes(size)),
       h("td", {}, day(at)),
-      h("td", {}, this.button(KEPT.remove, "models-remove", "remove_kept", name, what)),
+      h("td", {}, this.button(say("kept.remove"), "models-remove", "remove_kept", name, what)),
     );
   }
 }

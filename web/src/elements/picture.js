@@ -1,6 +1,7 @@
 /** The frame of a picture: the drawing, what is read out under the pointer, the same as a table, and files of it. */
 
 import { h, setText, show, svg } from "../dom.js";
+import { say } from "../language.js";
 import { nearest, svgOf } from "../pictures/tree.js";
 import { savePicture } from "../save.js";
 import { tableOf } from "./table.js";
@@ -14,7 +15,6 @@ import { tableOf } from "./table.js";
 const TABLE_MILLIS_MIN = 1000;
 /** Sizes in pictures are those of a page whose letters have this many pixels. */
 const FONT_PIXELS = 16;
-const HINT = "Point at the picture, or use the arrow keys in it, to read single values.";
 
 /** @type {Record<string, (at: number, count: number) => number>} */
 const KEYS = {
@@ -58,7 +58,7 @@ export class PictureFrame {
     this.described = svg("desc", { id: `${name}-desc` });
     this.parts = svg("g", {});
     this.drawn = svg("svg", {}, this.named, this.described, this.parts, this.cursor);
-    this.readout = h("p", { class: "hint pic-readout", role: "status" }, HINT);
+    this.readout = h("p", { class: "hint pic-readout", role: "status" }, say("picture.hint"));
     this.holder = h(
       "div",
       { class: "scroll pic-holder", tabindex: "0", role: "group" },
@@ -69,7 +69,7 @@ export class PictureFrame {
     this.table = h(
       "details",
       { class: "pic-table", ontoggle: () => this.fillTable(true) },
-      h("summary", {}, "The same as a table", this.tableName),
+      h("summary", {}, say("chart.table"), this.tableName),
       this.body,
     );
     this.node = h(
@@ -103,7 +103,7 @@ export class PictureFrame {
     return h(
       "details",
       { class: "pic-menu" },
-      h("summary", { "data-testid": `${this.name}-save` }, "Save", this.saveName),
+      h("summary", { "data-testid": `${this.name}-save` }, say("picture.save"), this.saveName),
       h(
         "div",
         { class: "pic-menu-items" },
@@ -146,7 +146,7 @@ export class PictureFrame {
     try {
       await savePicture(this.picture, format);
     } catch {
-      setText(this.readout, "This browser could not make that file. Try another format.");
+      setText(this.readout, say("picture.failed"));
     }
   }
 
@@ -159,7 +159,7 @@ export class PictureFrame {
     for (const name of [this.saveName, this.tableName]) setText(name, `: ${picture.caption}`);
     setText(this.named, picture.title);
     setText(this.described, picture.desc);
-    this.holder.setAttribute("aria-label", `${picture.caption}. Arrow keys read single values.`);
+    this.holder.setAttribute("aria-label", say("picture.keys", { caption: picture.caption }));
     this.redraw();
     this.fillTable(false);
   }
@@ -192,7 +192,7 @@ export class PictureFrame {
     if (at === this.at) return;
     this.at = at;
     this.place();
-    setText(this.readout, this.found()[at]?.text ?? HINT);
+    setText(this.readout, this.found()[at]?.text ?? say("picture.hint"));
   }
 
   /** Puts the cursor where what is read out stands. */

@@ -3,6 +3,7 @@
 import { PREDICT_LINES_MAX } from "../controller.js";
 import { h, setText, show, View } from "../dom.js";
 import { percent, shorten } from "../format.js";
+import { say } from "../language.js";
 import { legend, tokenList } from "./preview.js";
 
 /** A text longer than this is cut by the model anyway. */
@@ -78,7 +79,7 @@ class Predict extends View {
       this.renderFields(report?.text_column ?? null, pairColumn);
     }
     this.button.disabled = prediction.pending || phase !== "done";
-    setText(this.button, prediction.pending ? "Asking …" : "Classify");
+    setText(this.button, say(prediction.pending ? "predict.asking" : "predict.classify"));
     if (!this.changed("answers", prediction.answers)) return;
     this.answers.replaceChildren(...prediction.answers.map(answerCard));
   }
@@ -88,15 +89,17 @@ class Predict extends View {
     const paired = pairColumn !== null;
     setText(
       this.inputName,
-      paired ? `First text (${textColumn ?? "text"})` : "Your sentences, one per line",
+      paired
+        ? say("predict.first", { column: textColumn ?? say("predict.column") })
+        : say("predict.sentences"),
     );
-    setText(this.pairName, `Second text (${pairColumn})`);
+    setText(this.pairName, say("predict.second", { column: pairColumn ?? "" }));
     show(this.pairField, paired);
     this.pair.required = paired;
-    const size = paired
-      ? "One pair at a time. It is"
-      : `At most ${PREDICT_LINES_MAX} lines. They are`;
-    setText(this.hint, `${size} protected in this tab in the same way before anything is sent.`);
+    setText(
+      this.hint,
+      paired ? say("predict.hint.pair") : say("predict.hint.lines", { lines: PREDICT_LINES_MAX }),
+    );
   }
 }
 
@@ -122,7 +125,7 @@ function answerCard({ text, pair, label, probabilities, preview }) {
     h(
       "p",
       { class: "answer" },
-      h("span", { class: "hint" }, "Answer: "),
+      h("span", { class: "hint" }, say("predict.answer"), " "),
       h("strong", { "data-testid": "prediction-label" }, label),
     ),
     h("ul", { class: "bars" }, ...bars),
@@ -133,12 +136,8 @@ function answerCard({ text, pair, label, probabilities, preview }) {
 /** @param {import("../contract.js").Preview} preview */
 function seenByServer(preview) {
   return [
-    h("h3", {}, "What the server would see"),
-    h(
-      "p",
-      { class: "hint" },
-      "This is what was sent: the same text gets the same noise every time.",
-    ),
+    h("h3", {}, say("predict.seen")),
+    h("p", { class: "hint" }, say("predict.seen.about")),
     legend(),
     ...preview.examples.map(({ tokens }) => tokenList(tokens)),
   ];

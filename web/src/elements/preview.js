@@ -3,27 +3,21 @@
 import { mechanismOf } from "../derived.js";
 import { h, setText, View } from "../dom.js";
 import { count, percent } from "../format.js";
-import { KINDS, mattersFor, signOf } from "../kinds.js";
+import { kindAbout, kindName, KINDS, mattersFor, signOf } from "../kinds.js";
+import { say } from "../language.js";
 import { labelsSentence } from "../leaves.js";
 import { tokensPicture } from "../pictures/tokens.js";
 import { PictureFrame } from "./picture.js";
 
-/** Said of what the frame saves of it. */
-const OWN_WORDS = "These files hold your own words.";
-
 class PreviewView extends View {
   build() {
-    this.frame = new PictureFrame("tokens", OWN_WORDS);
+    this.frame = new PictureFrame("tokens", say("preview.files"));
     this.shares = h("div", { class: "shares", "data-testid": "shares" });
     this.body = h(
       "div",
       { "data-testid": "preview" },
-      h("h3", {}, "Word for word"),
-      h(
-        "p",
-        { class: "hint" },
-        "Above: your word. Below: what stands in its place. This is exactly what training would send: a text gets its noise once and keeps it. Your own words, above, stay in this tab.",
-      ),
+      h("h3", {}, say("preview.title")),
+      h("p", { class: "hint" }, say("preview.about")),
       this.frame.node,
       this.shares,
     );
@@ -35,10 +29,7 @@ class PreviewView extends View {
   /** @param {import("../initial.js").State} state */
   render({ preview, choice, privacy, wanted, mechanisms }) {
     this.body.classList.toggle("is-pending", preview === null);
-    setText(
-      this.caveat,
-      `What leaves unchanged can be read by the server, and some of the rest can be guessed from the words around it. How much is sent for each text is not hidden. ${labelsSentence(choice)}`,
-    );
+    setText(this.caveat, `${say("preview.caveat")} ${labelsSentence(choice)}`);
     const isNew = [this.changed("preview", preview), this.changed("privacy", privacy)].includes(
       true,
     );
@@ -50,12 +41,12 @@ class PreviewView extends View {
 }
 
 export function legend() {
-  const items = KINDS.map(({ kind, sign, name, text }) =>
+  const items = KINDS.map(({ kind, sign }) =>
     h(
       "li",
       {},
       h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign),
-      `${name}: ${text}`,
+      kindAbout(kind),
     ),
   );
   return h("ul", { class: "legend" }, ...items);
@@ -71,14 +62,18 @@ export function tokenList(tokens) {
       "li",
       { class: `token token-${kind}${continues ? " token-continues" : ""}`, "data-kind": kind },
       h("span", { class: "token-own" }, text),
-      h("span", { class: "sr-only" }, kind === "removed" ? " is " : " becomes "),
+      h(
+        "span",
+        { class: "sr-only" },
+        ` ${say(kind === "removed" ? "preview.is" : "preview.becomes")} `,
+      ),
       h(
         "span",
         { class: "token-seen" },
         h("span", { class: "token-sign", "aria-hidden": "true" }, signOf(kind)),
         seen,
       ),
-      h("span", { class: "sr-only" }, `, ${kind}`),
+      h("span", { class: "sr-only" }, `, ${kindName(kind)}`),
     ),
   );
   return h("ol", { class: "tokens" }, ...items);
@@ -92,23 +87,19 @@ function sharesBar({ shares, tokens_counted: counted }) {
     part.style.setProperty("flex-grow", String(share));
     return part;
   });
-  const words = KINDS.map(({ kind, sign, name }) =>
+  const words = KINDS.map(({ kind, sign }) =>
     h(
       "li",
       {},
       h("span", { class: `key key-${kind}`, "aria-hidden": "true" }, sign),
       h("strong", {}, percent(shares[/** @type {"near"} */ (kind)])),
-      ` ${name}`,
+      ` ${kindName(kind)}`,
     ),
   );
   return [
     h("div", { class: "shares-bar", "aria-hidden": "true" }, ...parts),
     h("ul", { class: "legend" }, ...words),
-    h(
-      "p",
-      { class: "hint" },
-      `Counted over ${count(counted, "token")} of your data (a token is a word or a part of one).`,
-    ),
+    h("p", { class: "hint" }, say("preview.counted", { tokens: count(counted, "token") })),
   ];
 }
 

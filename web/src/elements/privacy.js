@@ -2,6 +2,7 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { percent } from "../format.js";
+import { FIRST, say } from "../language.js";
 import { isBusy, mechanismOf, NO_CONTRIBUTION } from "../derived.js";
 
 /** The calculation starts when the slider or the field has rested this long. */
@@ -22,29 +23,26 @@ class PrivacyForm extends View {
     this.more = h(
       "details",
       { class: "more-ways", "data-testid": "mechanism-more" },
-      h("summary", {}, "More ways to protect", this.moreHint),
+      h("summary", {}, say("privacy.more"), this.moreHint),
       this.others,
     );
-    this.warning = h(
-      "p",
-      { class: "box box-warning", role: "alert" },
-      "Without protection, whoever runs the server can reconstruct your text. Use this only with text that may be public.",
-    );
+    this.warning = h("p", { class: "box box-warning", role: "alert" }, say("privacy.unprotected"));
     this.fields = h(
       "fieldset",
       { class: "bare" },
-      h("legend", { class: "sr-only" }, "Way of protection"),
+      h("legend", { class: "sr-only" }, say("privacy.ways")),
       this.first,
       this.more,
       this.warning,
       this.buildLevel(),
     );
     this.sentence = h("p", { class: "sentence", role: "status" });
-    this.guarantee = h("span", { "data-testid": "guarantee" });
+    this.guarantee = h("span", { "data-testid": "guarantee", lang: FIRST });
     this.promise = h(
       "p",
       { class: "promise" },
-      h("strong", {}, "What is promised: "),
+      h("strong", {}, say("privacy.promised")),
+      " ",
       this.guarantee,
     );
     this.caveats = h("div", {});
@@ -68,7 +66,7 @@ class PrivacyForm extends View {
       this.sendSoon();
     });
     this.slider.addEventListener("change", () => this.send());
-    this.levelHint = h("p", { class: "hint", id: "level-hint" });
+    this.levelHint = h("p", { class: "hint", id: "level-hint", lang: FIRST });
     this.eta = h("input", {
       type: "number",
       id: "eta",
@@ -82,13 +80,9 @@ class PrivacyForm extends View {
     this.expert = h(
       "details",
       {},
-      h("summary", {}, "For experts: set eta"),
-      h("label", { class: "field", for: "eta" }, "eta (1 / distance)", this.eta),
-      h(
-        "p",
-        { class: "hint", id: "eta-hint" },
-        "Smaller is more noise. Leave empty to let the slider choose it.",
-      ),
+      h("summary", {}, say("privacy.expert")),
+      h("label", { class: "field", for: "eta" }, say("privacy.eta"), this.eta),
+      h("p", { class: "hint", id: "eta-hint" }, say("privacy.eta.hint")),
     );
     this.level = h(
       "div",
@@ -96,7 +90,7 @@ class PrivacyForm extends View {
       h(
         "div",
         { class: "level-head" },
-        h("label", { for: "protection" }, "Protection"),
+        h("label", { for: "protection" }, say("privacy.level")),
         this.output,
       ),
       this.slider,
@@ -133,7 +127,7 @@ class PrivacyForm extends View {
 
   showLevel() {
     const byEta = this.eta.value !== "";
-    setText(this.output, byEta ? "by eta" : percent(Number(this.slider.value) / 100));
+    setText(this.output, byEta ? say("privacy.by-eta") : percent(Number(this.slider.value) / 100));
     this.slider.classList.toggle("is-overruled", byEta);
   }
 
@@ -150,7 +144,10 @@ class PrivacyForm extends View {
     show(this.level, Boolean(entry?.level));
     show(this.warning, wanted.mechanism === UNPROTECTED);
     if (privacy !== null) show(this.expert, privacy.eta !== null);
-    setText(this.sentence, privacy?.sentence ?? "Calculating for this model …");
+    // The client speaks English, the page its reader's language.
+    if (privacy === null) this.sentence.removeAttribute("lang");
+    else this.sentence.lang = FIRST;
+    setText(this.sentence, privacy?.sentence ?? say("privacy.calculating"));
     this.sentence.classList.toggle("is-pending", privacy === null);
     setText(this.guarantee, privacy?.guarantee ?? entry?.guarantee ?? "");
     const caveats = privacy?.caveats ?? [];
@@ -185,11 +182,11 @@ class PrivacyForm extends View {
       h(
         "label",
         { for: `mechanism-${name}` },
-        title,
-        isFirst ? h("span", { class: "tag tag-accent" }, "Recommended") : null,
+        h("span", { lang: FIRST }, title),
+        isFirst ? h("span", { class: "tag tag-accent" }, say("privacy.recommended")) : null,
       ),
-      h("p", { class: "hint", id: `about-${name}` }, about),
-      why ? h("p", { class: "hint why", "data-testid": "mechanism-why" }, why) : null,
+      h("p", { class: "hint", id: `about-${name}`, lang: FIRST }, about),
+      why ? h("p", { class: "hint why", "data-testid": "mechanism-why", lang: FIRST }, why) : null,
     );
     return { radio, node };
   }
@@ -201,7 +198,10 @@ class PrivacyForm extends View {
     for (const radio of this.radios ?? []) radio.checked = radio.value === wanted.mechanism;
     const isFirst = mechanisms[0].name === wanted.mechanism;
     const title = mechanismOf(mechanisms, wanted.mechanism)?.title ?? "";
-    setText(this.moreHint, isFirst ? ` (${mechanisms.length - 1})` : `, chosen: ${title}`);
+    setText(
+      this.moreHint,
+      isFirst ? ` (${mechanisms.length - 1})` : say("privacy.chosen", { title }),
+    );
     if (moved && !isFirst) this.more.open = true;
     this.slider.value = String(Math.round((wanted.protection ?? settings.protection) * 100));
     if (wanted.eta !== null) this.eta.value = String(wanted.eta);
@@ -214,7 +214,7 @@ class PrivacyForm extends View {
 function box(caveats) {
   if (caveats.length === 0) return [];
   const items = caveats.map((caveat) => h("li", {}, caveat));
-  return [h("ul", { class: "box box-warning", "data-testid": "caveats" }, ...items)];
+  return [h("ul", { class: "box box-warning", "data-testid": "caveats", lang: FIRST }, ...items)];
 }
 
 customElements.define("cl-privacy", PrivacyForm);

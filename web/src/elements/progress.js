@@ -2,29 +2,29 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { bytes, count, decimal, duration, number, rate } from "../format.js";
+import { say } from "../language.js";
 import { millisLeft, stagePace, stepPace } from "../run.js";
 import { isBusy } from "../derived.js";
 
-const STAGES = [
-  { id: "upload", name: "Protect here, and send" },
-  { id: "train", name: "Train" },
-];
+/** Their names are `run.STAGE`. */
+const STAGES = ["upload", "train"];
 
 class Progress extends View {
   /** @type {any} the four facts below the stages */
   facts;
 
   build() {
-    this.rows = STAGES.map(({ id, name }) => {
+    this.rows = STAGES.map((id) => {
+      const name = say(`run.${id}`);
       const bar = h("progress", { max: 1, value: 0, "aria-label": name });
       const detail = h("span", { class: "stage-detail" });
       return { id, bar, detail, row: h("li", {}, h("span", {}, name), bar, detail) };
     });
     this.facts = {
-      left: fact("Time left"),
-      sent: fact("Sent", "bytes-sent"),
-      loss: fact("Loss"),
-      epoch: fact("Epoch"),
+      left: fact(say("run.left")),
+      sent: fact(say("run.sent"), "bytes-sent"),
+      loss: fact(say("run.loss")),
+      epoch: fact(say("run.epoch")),
     };
     this.pause = h("button", {
       type: "button",
@@ -64,12 +64,14 @@ class Progress extends View {
     }
     setText(this.facts.left.value, timeLeft(run, phase));
     setText(this.facts.sent.value, bytes(run.bytesSent));
-    setText(this.facts.loss.value, run.loss === null ? "not yet" : `${decimal(run.loss)} nats`);
-    setText(this.facts.epoch.value, run.epoch === 0 ? "not yet" : number(run.epoch));
+    const notYet = say("run.not-yet");
+    const loss = run.loss === null ? notYet : say("run.nats", { n: decimal(run.loss) });
+    setText(this.facts.loss.value, loss);
+    setText(this.facts.epoch.value, run.epoch === 0 ? notYet : number(run.epoch));
     show(this.buttons, busy);
-    setText(this.pause, this.isPaused ? "Continue" : "Pause");
+    setText(this.pause, say(this.isPaused ? "run.continue" : "run.pause"));
     this.pause.disabled = phase === "preparing" || stopping;
-    setText(this.stop, stopping ? "Stopping …" : "Stop and keep the best so far");
+    setText(this.stop, say(stopping ? "run.stopping" : "run.stop"));
     this.stop.disabled = stopping;
   }
 }
@@ -84,35 +86,36 @@ function fact(name, testId) {
 function stageView(run, id, phase, { bottom }) {
   if (id === "train") {
     const pace = stepPace(run);
-    const known = `${number(run.step)} of ${count(run.stepsTotal, "step")}`;
+    const known = say("run.of", { done: run.step, total: count(run.stepsTotal, "step") });
     const moving = phase === "training" && pace !== null ? `, ${rate(pace, "step")}` : "";
-    const held = phase === "paused" ? ", paused" : "";
-    const text = run.stepsTotal === 0 ? "Waiting" : known + moving + held;
+    const held = phase === "paused" ? `, ${say("run.paused")}` : "";
+    const text = run.stepsTotal === 0 ? say("run.waiting") : known + moving + held;
     const ended = run.done !== null && run.stepsTotal > 0;
     return { done: run.step, total: run.stepsTotal, text, current: run.stepsTotal > 0 && !ended };
   }
   const stage = run.upload;
   if (stage === null) {
-    const before = bottom === "lora" ? "With each step" : "Done before";
-    const text = run.stepsTotal > 0 ? before : "Waiting";
+    const before = bottom === "lora" ? "run.with-steps" : "run.done-before";
+    const text = say(run.stepsTotal > 0 ? before : "run.waiting");
     return { done: 0, total: 0, text, current: false };
   }
   const pace = stagePace(stage);
   const open = stage.done < stage.total;
   const moving = open && pace !== null && phase === "preparing" ? `, ${rate(pace, "example")}` : "";
-  const text = `${number(stage.done)} of ${count(stage.total, "example")}${moving}`;
+  const of = say("run.of", { done: stage.done, total: count(stage.total, "example") });
+  const text = of + moving;
   return { done: stage.done, total: stage.total, text, current: open };
 }
 
 /** @param {import("../run.js").Run} run @param {string} phase */
 function timeLeft(run, phase) {
-  if (run.endedAt !== null) return `none, took ${duration(run.endedAt - run.startedAt)}`;
-  if (run.attempt > 0 && phase !== "error") return "connection lost, trying again";
-  if (phase === "paused") return "paused";
-  if (!isBusy(/** @type {import("../initial.js").Phase} */ (phase))) return "interrupted";
+  if (run.endedAt !== null) return say("run.took", { time: duration(run.endedAt - run.startedAt) });
+  if (run.attempt > 0 && phase !== "error") return say("run.lost");
+  if (phase === "paused") return say("run.paused");
+  if (!isBusy(/** @type {import("../initial.js").Phase} */ (phase))) return say("run.interrupted");
   const millis = millisLeft(run);
-  if (millis === null) return "estimating";
-  return phase === "preparing" ? `${duration(millis)} until training` : `about ${duration(millis)}`;
+  if (millis === null) return say("run.estimating");
+  return say(phase === "preparing" ? "run.until" : "run.about", { time: duration(millis) });
 }
 
 customElements.define("cl-progress", Progress);

@@ -3,8 +3,9 @@
 import { h, setText, show, View } from "../dom.js";
 import { count, decimal, number, percent } from "../format.js";
 import { isBusy, mechanismOf } from "../derived.js";
-import { attacksPicture, INFORMED, SIMPLE } from "../pictures/attacks.js";
-import { isOutdated, pointAt, strongest } from "../reading.js";
+import { say } from "../language.js";
+import { attacksPicture } from "../pictures/attacks.js";
+import { isOutdated, pointAt, settingName, strongest } from "../reading.js";
 import { PictureFrame } from "./picture.js";
 
 /** @typedef {import("../initial.js").State} State */
@@ -24,7 +25,10 @@ class PrivacyReading extends View {
       "data-testid": "reading-stop",
       onclick: () => this.ask("stop_measuring"),
     });
-    this.bar = h("progress", { "aria-label": "Measuring", "data-testid": "reading-progress" });
+    this.bar = h("progress", {
+      "aria-label": say("reading.measuring"),
+      "data-testid": "reading-progress",
+    });
     this.detail = h("span", { class: "stage-detail" });
     this.running = h("p", { class: "measuring" }, this.bar, this.detail);
     this.outdated = h("p", {
@@ -47,12 +51,8 @@ class PrivacyReading extends View {
       this.survivors,
     );
     this.append(
-      h("h3", {}, "What an attacker could read back from your data"),
-      h(
-        "p",
-        { class: "hint" },
-        "Attacks are tried in this tab, on a part of your own texts. Nothing is sent.",
-      ),
+      h("h3", {}, say("reading.title")),
+      h("p", { class: "hint" }, say("reading.about")),
       this.running,
       h("div", { class: "buttons" }, this.start, this.stop),
       this.outdated,
@@ -67,7 +67,7 @@ class PrivacyReading extends View {
     const { pending, stopping, stopped, result } = reading;
     const held = isBusy(phase) || phase === "error" || phase === "loading";
     this.start.disabled = held || privacy === null;
-    setText(this.start, result === null ? "Measure on my data" : "Measure again");
+    setText(this.start, say(result === null ? "reading.start" : "reading.again"));
     const focused = document.activeElement;
     show(this.start, !pending);
     show(this.stop, pending);
@@ -76,7 +76,7 @@ class PrivacyReading extends View {
     else if (!pending && focused === this.stop) this.start.focus();
     // A button that is disabled loses the focus, so it is only said.
     this.stop.setAttribute("aria-disabled", String(stopping));
-    setText(this.stop, stopping ? "Stopping …" : "Stop measuring");
+    setText(this.stop, say(stopping ? "reading.stopping" : "reading.stop"));
     this.renderProgress(reading);
     const note = noteOf(state);
     setText(this.outdated, note);
@@ -94,7 +94,7 @@ class PrivacyReading extends View {
       this.bar.max = total;
       this.bar.value = done;
     } else this.bar.removeAttribute("value");
-    setText(this.detail, total > 0 ? percent(done / total) : "Beginning");
+    setText(this.detail, total > 0 ? percent(done / total) : say("reading.beginning"));
   }
 
   /** @param {State} state @param {Reading} result */
@@ -103,22 +103,24 @@ class PrivacyReading extends View {
     const point = pointAt(result.points, level);
     if (point === null) return;
     const entry = mechanismOf(mechanisms, wanted.mechanism);
-    const at = entry?.level ? `, at ${percent(point.level)},` : "";
-    const eta = point.eta === null ? "" : ` (eta ${decimal(point.eta)})`;
-    const title = entry?.title ?? wanted.mechanism;
-    const setting = `“${title}”${entry?.level ? ` at ${percent(point.level)}` : ""}`;
-    setText(
-      this.headline,
-      `With “${title}”${at} ${percent(strongest(point))} of your words can be read back${eta}.`,
-    );
+    const headline = say(entry?.level ? "reading.headline.level" : "reading.headline", {
+      title: entry?.title ?? wanted.mechanism,
+      level: percent(point.level),
+      share: percent(strongest(point)),
+    });
+    const eta = point.eta === null ? "" : ` ${say("reading.eta", { eta: decimal(point.eta) })}`;
+    setText(this.headline, headline + eta);
     this.figures.replaceChildren(
-      attackFact("reading-nn", SIMPLE, point.nn),
-      point.bayes === null ? "" : attackFact("reading-bayes", INFORMED, point.bayes),
+      attackFact("reading-nn", say("reading.simple"), point.nn),
+      point.bayes === null ? "" : attackFact("reading-bayes", say("reading.informed"), point.bayes),
     );
-    this.frame?.show(attacksPicture(result, point, setting));
+    this.frame?.show(attacksPicture(result, point, settingName(entry, wanted, point)));
     setText(
       this.limits,
-      `Measured on ${count(result.tokens, "token")} of ${count(result.examples, "text")}. The simple attacker takes the nearest word for each place. None here looks at the words around it: one who does, or who trains on other text first, can read more. Take this as the least that can be read.`,
+      say("reading.limits", {
+        tokens: count(result.tokens, "token"),
+        texts: count(result.examples, "text"),
+      }),
     );
     this.survivors.replaceChildren(...survivorsOf(result.survivors));
   }
@@ -126,8 +128,8 @@ class PrivacyReading extends View {
 
 /** @param {State} state */
 function noteOf(state) {
-  if (isOutdated(state)) return "Out of date: the settings have changed since this was measured.";
-  return state.reading.stopped ? "The measurement was stopped before its end." : "";
+  if (isOutdated(state)) return say("reading.outdated");
+  return state.reading.stopped ? say("reading.stopped") : "";
 }
 
 /** @param {string} testId @param {string} name @param {number} share */
@@ -142,8 +144,8 @@ function survivorsOf({ names, numbers, examples }) {
     /** @type {string} */ noun,
   ) =>
     total === 0
-      ? `No ${noun}s were found.`
-      : `${number(kept)} of ${count(total, noun)} would leave word for word.`;
+      ? say(`reading.no.${noun}`)
+      : say("reading.kept", { kept, total: count(total, noun) });
   const items = examples.map(({ text, times }) =>
     h(
       "li",
@@ -153,16 +155,10 @@ function survivorsOf({ names, numbers, examples }) {
     ),
   );
   return [
-    h("h3", {}, "Names and numbers that survive"),
+    h("h3", {}, say("reading.survivors")),
     h("p", {}, `${told(names, "name")} ${told(numbers, "number")}`),
     items.length === 0 ? "" : h("ul", { class: "tags" }, ...items),
-    items.length === 0
-      ? ""
-      : h(
-          "p",
-          { class: "hint" },
-          "What looks like a name is a guess. This list stays in this tab.",
-        ),
+    items.length === 0 ? "" : h("p", { class: "hint" }, say("reading.guess")),
   ];
 }
 

@@ -2,16 +2,17 @@
 
 import { h, setText, show, View } from "../dom.js";
 import { isBusy } from "../derived.js";
+import { say } from "../language.js";
 import { reportOf } from "../report/content.js";
 import { reportHtml } from "../report/document.js";
 import { save } from "../save.js";
 import { tradeoffOf } from "./tradeoff.js";
 
-/** @type {{ id: keyof import("../report/content.js").Allowed, name: string, ticked: boolean }[]} */
+/** @type {{ id: keyof import("../report/content.js").Allowed, ticked: boolean }[]} */
 const BOXES = [
-  { id: "classes", name: "Names of the classes", ticked: true },
-  { id: "names", name: "Name of the file and of its columns", ticked: false },
-  { id: "texts", name: "Example texts, and words of your texts", ticked: false },
+  { id: "classes", ticked: true },
+  { id: "names", ticked: false },
+  { id: "texts", ticked: false },
 ];
 
 class ReportForm extends View {
@@ -24,25 +25,21 @@ class ReportForm extends View {
         "data-testid": `report-${id}`,
       }),
     );
-    const options = BOXES.map(({ id, name }, index) =>
+    const options = BOXES.map(({ id }, index) =>
       h(
         "div",
         { class: "option option-plain" },
         /** @type {any[]} */ (this.boxes)[index],
-        h("label", { for: `report-${id}` }, name),
+        h("label", { for: `report-${id}` }, say(`report.allow.${id}`)),
       ),
     );
     this.done = h("p", { class: "hint", role: "status" });
     this.body = h(
       "div",
       { class: "card", "data-testid": "report" },
-      h("h3", {}, "Take the run along"),
-      h(
-        "p",
-        { class: "hint" },
-        "One file with settings, protection, curves, tables, readings and what was sent. It opens anywhere, without a network, and can be printed. It is made in this tab and sent nowhere.",
-      ),
-      h("fieldset", {}, h("legend", {}, "Of your own data it may hold"), ...options),
+      h("h3", {}, say("report.take")),
+      h("p", { class: "hint" }, say("report.about")),
+      h("fieldset", {}, h("legend", {}, say("report.allow")), ...options),
       h(
         "div",
         { class: "buttons" },
@@ -54,7 +51,7 @@ class ReportForm extends View {
             "data-testid": "report-button",
             onclick: () => this.save(),
           },
-          "Save the report",
+          say("report.save"),
         ),
       ),
       this.done,
@@ -82,7 +79,7 @@ class ReportForm extends View {
     );
     const name = `cutlayer-report-${made.toISOString().slice(0, 10)}.html`;
     save(name, new Blob([reportHtml(report)], { type: "text/html" }));
-    setText(this.done, `Saved as ${name}.`);
+    setText(this.done, say("report.saved", { name }));
   }
 }
 

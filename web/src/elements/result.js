@@ -1,37 +1,26 @@
 /** Step 4, the end: accuracy, macro-F1 and the confusion matrix of the kept adapter. */
 
 import { h, show, View } from "../dom.js";
-import { count, number, percent } from "../format.js";
+import { count, percent } from "../format.js";
+import { say } from "../language.js";
 import { confusionPicture } from "../pictures/confusion.js";
 import { bestValidation, majorityShare } from "../run.js";
 import { doneSentence } from "../sentences.js";
 import { isBusy } from "../derived.js";
 import { PictureFrame } from "./picture.js";
 
-export const HELD_OUT = {
-  name: "confusion-validation",
-  caption: "Where it is right and wrong",
-  rows: "held-out row",
-};
+const NAME = "confusion-validation";
 
 class Result extends View {
   build() {
     this.told = h("div", {});
-    this.frame = new PictureFrame(HELD_OUT.name);
+    this.frame = new PictureFrame(NAME);
     this.body = h(
       "div",
       { class: "card result", "data-testid": "result" },
       this.told,
       this.frame.node,
-      h(
-        "p",
-        { class: "hint" },
-        h(
-          "a",
-          { href: "#title-tradeoff" },
-          "This run beside others, and beside what attackers read",
-        ),
-      ),
+      h("p", { class: "hint" }, h("a", { href: "#title-tradeoff" }, say("result.beside"))),
     );
     this.append(this.body);
   }
@@ -44,14 +33,17 @@ class Result extends View {
     const best = bestValidation(run);
     const done = /** @type {NonNullable<typeof run.done>} */ (run.done);
     const labels = report?.labels.map(({ name }) => name) ?? [];
-    const after = `after ${count(done.steps, "step")}; the best state, from step ${number(done.best_step)}, is kept.`;
-    this.frame?.show(best === null ? null : confusionPicture(best.confusion, labels, HELD_OUT));
+    const sentence = say("result.sentence", {
+      ended: doneSentence(done.reason),
+      steps: count(done.steps, "step"),
+      best: done.best_step,
+    });
+    const what = { name: NAME, caption: say("result.where"), rows: "held-out row" };
+    this.frame?.show(best === null ? null : confusionPicture(best.confusion, labels, what));
     this.told.replaceChildren(
-      h("h3", {}, "Result"),
-      h("p", {}, `${doneSentence(done.reason)}, ${after}`),
-      ...(best === null
-        ? [h("p", {}, "No held-out row was measured before the end.")]
-        : measures(best)),
+      h("h3", {}, say("result.title")),
+      h("p", {}, sentence),
+      ...(best === null ? [h("p", {}, say("result.unmeasured"))] : measures(best)),
     );
   }
 }
@@ -67,20 +59,20 @@ function measures(best) {
       h(
         "div",
         {},
-        h("dt", {}, "Accuracy"),
+        h("dt", {}, say("chart.head.accuracy")),
         h("dd", { "data-testid": "accuracy" }, percent(best.accuracy, 1)),
       ),
       h(
         "div",
         {},
-        h("dt", {}, "Macro-F1"),
+        h("dt", {}, say("chart.head.macro_f1")),
         h("dd", { "data-testid": "macro-f1" }, percent(best.macro_f1, 1)),
       ),
     ),
     h(
       "p",
       { class: "hint" },
-      `Measured on ${count(measured, "held-out row")}. Always giving the most frequent answer would be right for ${always}.`,
+      say("result.measured", { rows: count(measured, "held-out row"), share: always }),
     ),
   ];
 }

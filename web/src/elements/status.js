@@ -2,7 +2,8 @@
 
 import { failureBox, h, setText, show, View } from "../dom.js";
 import { bytes, count } from "../format.js";
-import { LOADING_STAGES, PRECISION_NAMES, precisionName } from "../sentences.js";
+import { FIRST, say } from "../language.js";
+import { LOADING_STAGES, PRECISIONS, precisionName } from "../sentences.js";
 import { isBusy, stageOf } from "../derived.js";
 
 class Status extends View {
@@ -10,27 +11,28 @@ class Status extends View {
     this.banner = h("div", { class: "banner" });
     this.rows = LOADING_STAGES.map(({ stage, name }) => {
       const detail = h("span", { class: "stage-detail" });
-      const bar = h("progress", { "aria-label": `Loading: ${name}` });
+      const bar = h("progress", { "aria-label": say("loading.stage", { stage: name }) });
       return { stage, detail, bar, row: h("li", {}, h("span", {}, name), bar, detail) };
     });
     this.loading = h(
       "div",
       { class: "card loading" },
-      h("h2", { class: "card-title" }, "Getting the model ready"),
+      h("h2", { class: "card-title" }, say("loading.title")),
       h("ul", { class: "stages" }, ...this.rows.map(({ row }) => row)),
-      h(
-        "p",
-        { class: "hint" },
-        "You can choose your file meanwhile; it is read as soon as the model is ready.",
-      ),
+      h("p", { class: "hint" }, say("loading.meanwhile")),
     );
     this.device = h("p", { class: "device" });
-    this.notice = h("p", { class: "box box-notice", "data-testid": "notice", role: "status" });
+    this.notice = h("p", {
+      class: "box box-notice",
+      "data-testid": "notice",
+      role: "status",
+      lang: FIRST,
+    });
     this.form = this.buildForm();
     this.details = h(
       "details",
       { class: "settings" },
-      h("summary", {}, "Model and device"),
+      h("summary", {}, say("status.settings")),
       this.form,
     );
     this.ready = h("div", { class: "ready" }, this.device, this.notice, this.details);
@@ -38,18 +40,18 @@ class Status extends View {
   }
 
   buildForm() {
-    this.deviceChoice = choice(["auto", "gpu", "cpu"], ["Automatic", "GPU (WebGPU)", "CPU"]);
+    this.deviceChoice = choice("device", ["auto", "gpu", "cpu"]);
     this.cutChoice = h("select", {});
     this.precisionChoice = h("select", { "data-testid": "precision" });
     this.showSizes([], null);
-    this.cutLabel = h("label", {}, "Blocks that run in this tab (cut)", this.cutChoice);
+    this.cutLabel = h("label", {}, say("status.cut"), this.cutChoice);
     this.fields = h(
       "fieldset",
       { class: "fields" },
-      h("legend", { class: "sr-only" }, "Model and device"),
-      h("label", {}, "Device", this.deviceChoice),
+      h("legend", { class: "sr-only" }, say("status.settings")),
+      h("label", {}, say("status.device"), this.deviceChoice),
       this.cutLabel,
-      h("label", {}, "Weights", this.precisionChoice),
+      h("label", {}, say("status.weights"), this.precisionChoice),
     );
     this.fields.addEventListener("change", (/** @type {Event} */ { target }) => {
       if (target !== this.cutChoice) {
@@ -77,10 +79,12 @@ class Status extends View {
     );
     if (!isNew) return;
     if (missing.length > 0) {
-      const sentence = `This browser lacks ${missing.join(" and ")}, which this page needs.`;
-      const advice = "Please use a current Chrome, Edge, Firefox or Safari.";
+      const features = missing
+        .map((feature) => say(`feature.${feature}`))
+        .reduce((first, second) => say("status.and", { first, second }));
+      const sentence = say("status.lacks", { features });
       this.banner.replaceChildren(
-        failureBox({ place: "connect", name: "Unsupported", sentence, advice, fatal: true }),
+        failureBox({ place: "connect", name: "Unsupported", sentence, fatal: true }),
       );
     } else if (failure?.name === "TokenNeeded") {
       this.banner.replaceChildren(failureBox(failure), this.buildEntry());
@@ -88,13 +92,10 @@ class Status extends View {
       const again = h(
         "button",
         { type: "button", class: "button", onclick: () => this.ask("connect") },
-        "Connect again",
+        say("status.again"),
       );
       const box = failureBox(failure);
-      if (file !== null)
-        box.append(
-          h("p", { class: "hint" }, "Your file and everything you entered are still here."),
-        );
+      if (file !== null) box.append(h("p", { class: "hint" }, say("status.kept")));
       box.append(again);
       this.banner.replaceChildren(box);
     } else {
@@ -118,8 +119,12 @@ class Status extends View {
     return h(
       "form",
       { class: "card fields", onsubmit },
-      h("label", { for: "token" }, "Token of this server", field),
-      h("button", { type: "submit", class: "button", "data-testid": "token-button" }, "Connect"),
+      h("label", { for: "token" }, say("status.token"), field),
+      h(
+        "button",
+        { type: "submit", class: "button", "data-testid": "token-button" },
+        say("status.connect"),
+      ),
     );
   }
 
@@ -147,7 +152,7 @@ class Status extends View {
     const size = (/** @type {string} */ precision) =>
       bottoms.find((bottom) => bottom.cut === cut && bottom.precision === precision)?.bytes;
     this.precisionChoice?.replaceChildren(
-      ...PRECISION_NAMES.map((value) => h("option", { value }, precisionName(value, size(value)))),
+      ...PRECISIONS.map((value) => h("option", { value }, precisionName(value, size(value)))),
     );
   }
 
@@ -164,38 +169,47 @@ class Status extends View {
     const kind = device.kind === "webgpu" ? "GPU" : "CPU";
     setText(
       this.device,
-      `Ready: ${catalogue.model_id}, on the ${kind} of this device (${device.name}).`,
+      say("status.ready", { model: catalogue.model_id, kind, device: device.name }),
     );
     setText(this.notice, device.notice ?? "");
     if (!model) return;
     if (this.changed("catalogue", catalogue)) {
       this.cutChoice.replaceChildren(
         ...model.cuts.map((cut) =>
-          h("option", { value: cut }, cut === 0 ? "0: embeddings only" : count(cut, "block")),
+          h("option", { value: cut }, cut === 0 ? say("status.cut.none") : count(cut, "block")),
         ),
       );
       this.showSizes(model.bottoms, catalogue.cut);
       this.precisionChoice.value = settings.precision;
     }
     this.cutChoice.value = String(catalogue.cut);
-    const size = `${count(model.n_layers, "block")}, ${count(model.d_model, "number")} per token`;
-    const lock = released ? " Fixed, because examples have been sent." : "";
-    setText(this.model, `${catalogue.model_id} (${model.family}): ${size}.${lock}`);
+    const about = say("status.model", {
+      model: catalogue.model_id,
+      family: model.family,
+      blocks: count(model.n_layers, "block"),
+      numbers: count(model.d_model, "number"),
+    });
+    setText(this.model, released ? `${about} ${say("status.fixed")}` : about);
   }
 }
 
-/** @param {string[]} values @param {string[]} names */
-function choice(values, names) {
-  return h("select", {}, ...values.map((value, index) => h("option", { value }, names[index])));
+/** @param {string} key its values have texts @param {string[]} values */
+function choice(key, values) {
+  return h(
+    "select",
+    {},
+    ...values.map((value) => h("option", { value }, say(`status.${key}.${value}`))),
+  );
 }
 
 /** @param {{ bytes: number, bytesTotal: number }|undefined} known @param {"waiting"|"current"|"done"} how */
 function stageDetail(known, how) {
+  const whole = known && known.bytesTotal > 0 ? bytes(known.bytesTotal) : null;
   if (how === "done")
-    return known && known.bytesTotal > 0 ? `Done, ${bytes(known.bytesTotal)}` : "Done";
-  if (how === "waiting") return "Waiting";
-  if (known && known.bytesTotal > 0) return `${bytes(known.bytes)} of ${bytes(known.bytesTotal)}`;
-  return known && known.bytes > 0 ? bytes(known.bytes) : "In progress";
+    return whole ? say("loading.done.bytes", { bytes: whole }) : say("loading.done");
+  if (how === "waiting") return say("loading.waiting");
+  if (known && whole) return say("loading.bytes", { bytes: bytes(known.bytes), total: whole });
+  return known && known.bytes > 0 ? bytes(known.bytes) : say("loading.going");
 }
 
 customElements.define("cl-status", Status);

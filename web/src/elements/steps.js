@@ -1,6 +1,7 @@
 /** The list of steps above the page, and the locking of the sections below it. */
 
 import { failureBox, h, setText, show, View } from "../dom.js";
+import { say } from "../language.js";
 import { STEPS } from "../sentences.js";
 import { currentStep, openSteps } from "../derived.js";
 
@@ -18,7 +19,9 @@ class Steps extends View {
         ),
       ),
     );
-    this.append(h("nav", { "aria-label": "Steps" }, h("ol", { class: "steps" }, ...this.items)));
+    this.append(
+      h("nav", { "aria-label": say("steps") }, h("ol", { class: "steps" }, ...this.items)),
+    );
   }
 
   /** @param {import("../initial.js").State} state */

@@ -3,6 +3,7 @@
 import { h, show, View } from "../dom.js";
 import { mechanismOf } from "../derived.js";
 import { ofThisData } from "../history.js";
+import { say } from "../language.js";
 import { tradeoffPicture } from "../pictures/tradeoff.js";
 import { currentLevel } from "../reading.js";
 import { PictureFrame } from "./picture.js";
@@ -32,16 +33,8 @@ class Tradeoff extends View {
     this.body = h(
       "div",
       {},
-      h(
-        "h3",
-        { id: "title-tradeoff", tabindex: "-1" },
-        "What protection costs, and what it brings",
-      ),
-      h(
-        "p",
-        { class: "hint" },
-        "The curves are measured on your own texts in this tab. Each run that ends on this data is added at its level. Runs with another way of protection are in the table only: their levels mean something else.",
-      ),
+      h("h3", { id: "title-tradeoff", tabindex: "-1" }, say("tradeoff.title")),
+      h("p", { class: "hint" }, say("tradeoff.about")),
       this.frame.node,
     );
     this.append(this.body);

@@ -1,26 +1,15 @@
 /** Step 4, the options: few by default, the rest behind folds; and what leaves this tab with them. */
 
 import { h, setText, show, View } from "../dom.js";
+import { say } from "../language.js";
 import { isBusy, isSecondRelease } from "../derived.js";
 import { leaving, releaseSentence } from "../leaves.js";
 import { ADVANCED, BASIC, LABEL_NOISE } from "./train-fields.js";
 
 /** @typedef {import("./train-fields.js").NumberField} NumberField */
 
-/** @type {{ id: import("../contract.js").LabelPlace, name: string, about: string }[]} */
-const LABEL_PLACES = [
-  {
-    id: "server",
-    name: "They go to the server",
-    about: "The label of each text travels as a number, without its name. This is the fastest.",
-  },
-  {
-    id: "client",
-    name: "They stay in this tab",
-    about:
-      "The last layer is trained here. The server does not receive labels, but can guess some from the corrections that it gets.",
-  },
-];
+/** @type {import("../contract.js").LabelPlace[]} their texts are `train.labels.PLACE` and what begins with it */
+const LABEL_PLACES = ["server", "client"];
 
 class TrainForm extends View {
   build() {
@@ -29,26 +18,19 @@ class TrainForm extends View {
     const basic = BASIC.map((field) => this.field(field));
     const advanced = ADVANCED.map((field) => this.field(field));
     advanced.push(
-      this.choice("class_weights", "Weight of classes", {
-        none: "All examples alike",
-        balanced: "Balanced: rare classes weigh more",
-      }),
-      this.choice("dtype", "Numbers on the wire", {
-        f16: "16 bit",
-        f32: "32 bit",
-        int8: "8 bit (fewest bytes)",
-      }),
+      this.choice("class_weights", ["none", "balanced"]),
+      this.choice("dtype", ["f16", "f32", "int8"]),
     );
     this.fields = h(
       "fieldset",
       { class: "bare" },
-      h("legend", { class: "sr-only" }, "Training options"),
+      h("legend", { class: "sr-only" }, say("train.options")),
       h("div", { class: "fields" }, ...basic),
       this.buildLabelPlaces(),
       h(
         "details",
         {},
-        h("summary", {}, "For experts: more options"),
+        h("summary", {}, say("train.expert")),
         h("div", { class: "fields" }, ...advanced, this.field(LABEL_NOISE)),
         this.buildBottom(),
       ),
@@ -57,14 +39,10 @@ class TrainForm extends View {
     this.leaves = h(
       "details",
       { "data-testid": "leaves" },
-      h("summary", {}, "What leaves this tab"),
+      h("summary", {}, say("leaves")),
       this.leavesList,
     );
-    this.again = h(
-      "p",
-      { class: "box box-warning" },
-      "Examples of this file were already sent once, in a session that has ended. Training now sends them with new noise, and two versions tell the server more than one.",
-    );
+    this.again = h("p", { class: "box box-warning" }, say("train.again.warning"));
     this.button = h("button", {
       type: "submit",
       class: "button button-primary",
@@ -92,7 +70,7 @@ class TrainForm extends View {
   }
 
   buildLabelPlaces() {
-    this.places = LABEL_PLACES.map(({ id }) =>
+    this.places = LABEL_PLACES.map((id) =>
       h("input", {
         type: "radio",
         name: "labels",
@@ -103,19 +81,19 @@ class TrainForm extends View {
         onchange: () => this.choose(),
       }),
     );
-    const options = LABEL_PLACES.map(({ id, name, about }, index) =>
+    const options = LABEL_PLACES.map((id, index) =>
       h(
         "div",
         { class: "option" },
         /** @type {any[]} */ (this.places)[index],
-        h("label", { for: `labels-${id}` }, name),
-        h("p", { class: "hint", id: `labels-about-${id}` }, about),
+        h("label", { for: `labels-${id}` }, say(`train.labels.${id}`)),
+        h("p", { class: "hint", id: `labels-about-${id}` }, say(`train.labels.${id}.about`)),
       ),
     );
     this.labelFields = h(
       "fieldset",
       {},
-      h("legend", {}, "Where labels stay"),
+      h("legend", {}, say("train.labels")),
       h("div", { class: "options options-many" }, ...options),
     );
     return this.labelFields;
@@ -133,12 +111,8 @@ class TrainForm extends View {
       "div",
       { class: "option option-plain" },
       this.bottom,
-      h("label", { for: "bottom-lora" }, "Train the lower part too"),
-      h(
-        "p",
-        { class: "hint", id: "bottom-hint" },
-        "Small changes to the part of the model in this tab are trained too. Slower: numbers travel in both directions in every step. Only for ways of protection that change the words themselves.",
-      ),
+      h("label", { for: "bottom-lora" }, say("train.bottom")),
+      h("p", { class: "hint", id: "bottom-hint" }, say("train.bottom.about")),
     );
   }
 
@@ -158,7 +132,7 @@ class TrainForm extends View {
   }
 
   /** @param {NumberField} field */
-  field({ id, name, value, min, max, step }) {
+  field({ id, value, min, max, step }) {
     const input = h("input", {
       type: "number",
       id,
@@ -170,18 +144,18 @@ class TrainForm extends View {
       inputmode: "decimal",
     });
     /** @type {any} */ (this.inputs)[id] = input;
-    return h("label", { for: id }, name, input);
+    return h("label", { for: id }, say(`train.${id}`), input);
   }
 
-  /** @param {string} id @param {string} name @param {Record<string, string>} options */
-  choice(id, name, options) {
+  /** @param {string} id @param {string[]} values */
+  choice(id, values) {
     const select = h(
       "select",
       { id },
-      ...Object.entries(options).map(([value, text]) => h("option", { value }, text)),
+      ...values.map((value) => h("option", { value }, say(`train.${id}.${value}`))),
     );
     /** @type {any} */ (this.inputs)[id] = select;
-    return h("label", { for: id }, name, select);
+    return h("label", { for: id }, say(`train.${id}`), select);
   }
 
   /** @returns {import("../contract.js").TrainOptions} */
@@ -208,12 +182,12 @@ class TrainForm extends View {
     this.bottom.disabled = released;
     if (this.changed("choice", choice)) this.renderChoice(choice);
     this.button.disabled = busy || privacy === null || (phase !== "privacy" && phase !== "done");
-    const again = run?.done ? "Train again" : "Start training";
-    setText(this.button, busy ? "Training …" : again);
+    const again = run?.done ? "train.again" : "train.start";
+    setText(this.button, say(busy ? "train.going" : again));
     setText(
       this.hint,
       released && !busy && choice.bottom === "frozen"
-        ? "Examples that are already on the server are used again; none is sent twice."
+        ? say("train.used-again")
         : releaseSentence(choice),
     );
     show(this.again, isSecondRelease(state) && !busy);
@@ -228,7 +202,7 @@ class TrainForm extends View {
       h(
         "li",
         { "data-leaves": leaves },
-        h("span", { class: "tag" }, leaves),
+        h("span", { class: "tag" }, say(`leaves.${leaves}`)),
         h("span", {}, what),
         h("span", { class: "hint" }, how),
       ),

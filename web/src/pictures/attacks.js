@@ -2,6 +2,7 @@
 
 import { count, decimal, percent } from "../format.js";
 import { scale, ticks } from "../geometry.js";
+import { say } from "../language.js";
 import { legend } from "./frame.js";
 import { fitted } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
@@ -9,9 +10,6 @@ import { area, HALF_LETTER, stroke, words } from "./tree.js";
 
 /** @typedef {import("./tree.js").Picture} Picture */
 /** @typedef {{ name: string, protected: number, undefended: number|null }} AttackResult */
-
-export const SIMPLE = "Simple attacker";
-export const INFORMED = "Attacker who knows the noise and which words are common";
 
 const BAR = 15;
 const ROW = 66;
@@ -24,9 +22,12 @@ const share = (/** @type {number} */ value) => percent(value, 1);
  * @returns {AttackResult[]}
  */
 export function attackResults({ undefended }, { nn, bayes }) {
-  const rows = [{ name: SIMPLE, protected: nn, undefended: undefended.nn }];
+  const rows = [{ name: say("reading.simple"), protected: nn, undefended: undefended.nn }];
   if (bayes === null) return rows;
-  return [...rows, { name: INFORMED, protected: bayes, undefended: undefended.bayes }];
+  return [
+    ...rows,
+    { name: say("reading.informed"), protected: bayes, undefended: undefended.bayes },
+  ];
 }
 
 /**
@@ -51,7 +52,7 @@ export function attacksPicture(reading, point, setting) {
         stroke(toX(value), top, toX(value), bottom, "pic-grid"),
         words(toX(value), bottom + 16, value === 0 ? "start" : "middle", percent(value)),
       ]),
-      words(toX(0.5), bottom + 36, "middle", "words read back"),
+      words(toX(0.5), bottom + 36, "middle", say("attacks.axis")),
       ...results.flatMap((result, index) => bars(result, top + ROW * index, toX, width)),
       ...results.flatMap((_, index) => {
         const [x, from, to] = [toX(chance), top + ROW * index + 17, top + ROW * (index + 1) - 8];
@@ -67,17 +68,22 @@ export function attacksPicture(reading, point, setting) {
   };
   return {
     name: "attacks",
-    caption: "What each attack read back",
-    title: `Share of words that ${count(results.length, "attack")} read back, with ${setting} and without protection`,
+    caption: say("attacks.caption"),
+    title: say("attacks.title", { attacks: count(results.length, "attack"), setting }),
     desc: results.map((result) => `${resultText(result, chance)}.`).join(" "),
     draw,
     table: {
-      caption: `Words read back with ${setting}${point.eta === null ? "" : ` (eta ${decimal(point.eta)})`}, on ${count(reading.tokens, "token")} of ${count(reading.examples, "text")}`,
+      caption: say(point.eta === null ? "attacks.table" : "attacks.table.eta", {
+        setting,
+        eta: point.eta === null ? "" : decimal(point.eta),
+        tokens: count(reading.tokens, "token"),
+        texts: count(reading.examples, "text"),
+      }),
       columns: [
-        textColumn("Attack"),
-        numberColumn("With protection", "share of words", share),
-        numberColumn("Without protection", "share of words", share),
-        numberColumn("By chance", "share of words", share),
+        textColumn(say("attacks.attack")),
+        numberColumn(say("attacks.with"), say("unit.words"), share),
+        numberColumn(say("attacks.without"), say("unit.words"), share),
+        numberColumn(say("attacks.chance"), say("unit.words"), share),
       ],
       rows: results.map((each) => [each.name, each.protected, each.undefended, chance]),
     },
@@ -91,10 +97,10 @@ function legendOf(chance) {
       area({ x: x + 2, y: y - 5, width: 24, height: 10 }, look),
     ];
   return [
-    { name: "with protection", key: bar("pic-with") },
-    { name: "without", key: bar("pic-without") },
+    { name: say("attacks.key.with"), key: bar("pic-with") },
+    { name: say("attacks.key.without"), key: bar("pic-without") },
     {
-      name: `by chance: ${share(chance)}`,
+      name: say("attacks.key.chance", { share: share(chance) }),
       key: (/** @type {number} */ x, /** @type {number} */ y) => [
         stroke(x + 1, y, x + 28, y, "pic-level"),
       ],
@@ -122,6 +128,9 @@ function bars(result, top, toX, width) {
 
 /** @param {AttackResult} result @param {number} chance */
 function resultText({ name, protected: own, undefended }, chance) {
-  const without = undefended === null ? "not measured without" : `${share(undefended)} without`;
-  return `${name}: ${share(own)} of the words read back with protection, ${without}, ${share(chance)} by chance`;
+  const without =
+    undefended === null
+      ? say("attacks.text.unmeasured")
+      : say("attacks.text.without", { share: share(undefended) });
+  return say("attacks.text", { attack: name, share: share(own), without, chance: share(chance) });
 }

@@ -1,6 +1,7 @@
 /** Where a classifier is right and wrong: true classes down, answers across, rows add up to 100 %. Pure. */
 
 import { count, number, percent } from "../format.js";
+import { say } from "../language.js";
 import { fitted, textWidth } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
 import { area, HALF_LETTER, words } from "./tree.js";
@@ -50,26 +51,38 @@ const shown = (/** @type {number|null} */ value) => (value === null ? "–" : pe
  */
 export function confusionPicture(counts, names, what) {
   const matrix = sums(counts);
-  const classes = Array.from({ length: matrix.n }, (_, index) => names[index] ?? `class ${index}`);
+  const classes = Array.from(
+    { length: matrix.n },
+    (_, index) => names[index] ?? say("result.class", { index }),
+  );
   const right = share(matrix.right, matrix.total);
   return {
     name: what.name,
     caption: what.caption,
-    title: `Confusion matrix of ${count(matrix.total, what.rows)}: ${shown(right)} right`,
-    desc: `Down: true class. Across: answer. Each row is shaded by its shares. ${classes
-      .map(
-        (name, at) =>
-          `${name}: ${number(matrix.at(at, at))} of ${count(matrix.rows[at], "row")} found`,
+    title: say("confusion.title", {
+      rows: count(matrix.total, what.rows),
+      share: shown(right),
+    }),
+    desc: `${say("confusion.about")} ${classes
+      .map((name, at) =>
+        say("confusion.class", {
+          name,
+          found: matrix.at(at, at),
+          rows: count(matrix.rows[at], "row"),
+        }),
       )
       .join("; ")}.`,
     draw: (width) => draw(width, matrix, classes),
     table: {
-      caption: `${what.caption}: ${count(matrix.total, "row")}, true class and answer`,
+      caption: say("confusion.table", {
+        caption: what.caption,
+        rows: count(matrix.total, "row"),
+      }),
       columns: [
-        textColumn("True class"),
-        textColumn("Answer"),
-        numberColumn("Count", "rows", (value) => count(value, "row")),
-        numberColumn("Share of the true class", "share", (value) => percent(value, 1), "–"),
+        textColumn(say("confusion.truth")),
+        textColumn(say("confusion.answer")),
+        numberColumn(say("confusion.count"), say("unit.rows"), (value) => count(value, "row")),
+        numberColumn(say("confusion.share"), say("unit.share"), (value) => percent(value, 1), "–"),
       ],
       rows: classes.flatMap((truth, row) =>
         classes.map((answer, column) => [
@@ -89,7 +102,7 @@ function draw(asked, matrix, classes) {
   const nameWidth = Math.min(
     NAME_WIDTH_MAX,
     Math.max(48, asked * 0.3),
-    Math.max(...classes.map(textWidth), textWidth("true class")) + 10,
+    Math.max(...classes.map(textWidth), textWidth(say("confusion.down"))) + 10,
   );
   const room = (asked - nameWidth) / (n + 1);
   const cell = Math.round(Math.min(CELL_WIDTH_MAX, Math.max(CELL_WIDTH_MIN, room)));
@@ -100,20 +113,25 @@ function draw(asked, matrix, classes) {
   const left = (/** @type {number} */ answer) => nameWidth + cell * answer;
   const y = (/** @type {number} */ truth) => top + CELL_HEIGHT * truth;
   const nodes = [
-    words(0, 12, "start", "true class", "pic-tick"),
-    words(nameWidth, 12, "start", "answer →", "pic-tick"),
-    ...[...classes, "found"].map((name, index) =>
+    words(0, 12, "start", say("confusion.down"), "pic-tick"),
+    words(nameWidth, 12, "start", say("confusion.across"), "pic-tick"),
+    ...[...classes, say("confusion.found")].map((name, index) =>
       heading(name, left(index), top, cell, turned && index < n),
     ),
     ...classes.flatMap((name, truth) => row(matrix, name, truth, nameWidth, y(truth), left, cell)),
     ...precision(matrix, y(n), left, cell, nameWidth),
-    words(0, height - 6, "start", fitted("counts in rows; % of the true class", width), "pic-tick"),
+    words(0, height - 6, "start", fitted(say("confusion.legend"), width), "pic-tick"),
   ];
   const targets = () =>
     classes.flatMap((truth, at) =>
       classes.map((answer, across) => ({
         box: { x: left(across), y: y(at), width: cell, height: CELL_HEIGHT },
-        text: `True class ${truth}, answer ${answer}: ${count(matrix.at(at, across), "row")}, ${shown(share(matrix.at(at, across), matrix.rows[at]))} of the true class`,
+        text: say("confusion.cell", {
+          truth,
+          answer,
+          rows: count(matrix.at(at, across), "row"),
+          share: shown(share(matrix.at(at, across), matrix.rows[at])),
+        }),
       })),
     );
   return { width, height, nodes, targets };
@@ -174,7 +192,7 @@ function figures({ x, y, width, height }, above, below, look) {
 function precision(matrix, y, left, cell, nameWidth) {
   const middle = y + 20;
   return [
-    words(0, middle, "start", fitted("precision", nameWidth - 4), "pic-tick"),
+    words(0, middle, "start", fitted(say("confusion.precision"), nameWidth - 4), "pic-tick"),
     ...matrix.answers.map((total, answer) =>
       words(
         left(answer) + cell / 2,

@@ -2,6 +2,7 @@
 
 import { count, decimal, number, percent } from "../format.js";
 import { lossDomain, smooth } from "../geometry.js";
+import { say } from "../language.js";
 import { bestValidation } from "../run.js";
 import { chart, column } from "./frame.js";
 import { numberColumn } from "./table.js";
@@ -28,24 +29,29 @@ function epochs(run) {
   return epochStarts.map((start, index) => {
     const last =
       index + 1 < epochStarts.length ? epochStarts[index + 1] - 1 : (done?.steps ?? step);
-    return { from: start - 1, to: last, name: `epoch ${index + 1}`, short: String(index + 1) };
+    return {
+      from: start - 1,
+      to: last,
+      name: say("learning.epoch", { epoch: index + 1 }),
+      short: String(index + 1),
+    };
   });
 }
 
 /** @param {Run} run @returns {import("./frame.js").Axis} */
 function steps({ stepsTotal }) {
-  return { domain: [0, Math.max(1, stepsTotal)], tick: number, name: "step, and epoch below it" };
+  return { domain: [0, Math.max(1, stepsTotal)], tick: number, name: say("learning.steps") };
 }
 
 /** @param {Run} run */
 function marks(run) {
   const best = bestValidation(run);
-  return best === null ? [] : [{ x: best.step, name: `best: step ${number(best.step)}` }];
+  return best === null ? [] : [{ x: best.step, name: say("learning.best", { step: best.step }) }];
 }
 
 /** @param {Run} run @param {number} step */
 function place(run, step) {
-  return `Step ${number(step)}, epoch ${number(epochOf(run, step))}`;
+  return say("learning.place", { step, epoch: epochOf(run, step) });
 }
 
 /**
@@ -59,7 +65,10 @@ function lossesOf({ losses, validations }) {
   const training = points.map(({ step, loss }) => ({ x: step, y: loss }));
   const window = Math.ceil(training.length * WINDOW_SHARE);
   return {
-    each: stride === 1 ? "each step" : `mean of ${number(stride)} steps`,
+    each:
+      stride === 1
+        ? say("learning.each")
+        : say("learning.each.mean", { steps: count(stride, "step") }),
     over: count((2 * window + 1) * stride, "step"),
     training,
     smoothed: smooth(training, window),
@@ -83,7 +92,7 @@ export function lossPicture(run) {
       y: {
         domain: lossDomain([...training, ...held].map(({ y }) => y)),
         tick: decimal,
-        name: "loss in nats",
+        name: say("learning.loss.axis"),
       },
       marks: marks(run),
       rings: best === null ? [] : [{ x: best.step, y: best.loss }],
@@ -96,23 +105,24 @@ export function lossPicture(run) {
     return { ...drawn, targets };
   };
   const latest = joined([
-    training.length === 0 ? "" : `training ${nats(training[training.length - 1].y)}`,
-    held.length === 0 ? "" : `held-out rows ${nats(held[held.length - 1].y)}`,
+    training.length === 0 ? "" : lossOf("training", training[training.length - 1].y),
+    held.length === 0 ? "" : lossOf("held", held[held.length - 1].y),
   ]);
   return {
     name: "loss",
-    caption: "Loss",
-    title: `Loss in nats by step; latest: ${latest || "none yet"}`,
-    desc: `Loss by optimizer step, of ${count(run.stepsTotal, "step")} in all. The smoothed line is the mean over ${over} around each.${bestWords(run)}`,
+    caption: say("run.loss"),
+    title: say("chart.loss.text", { values: latest || say("chart.none") }),
+    desc:
+      say("learning.loss.about", { steps: count(run.stepsTotal, "step"), over }) + bestWords(run),
     draw,
     table: {
-      caption: "Loss by step",
+      caption: say("learning.loss.table"),
       columns: [
-        numberColumn("Step", "", number),
-        numberColumn("Epoch", "", number),
-        numberColumn(`Training, ${each}`, "nats", nats),
-        numberColumn("Training, smoothed", "nats", nats),
-        numberColumn("Held-out rows", "nats", nats, "–"),
+        numberColumn(say("chart.head.step"), "", number),
+        numberColumn(say("run.epoch"), "", number),
+        numberColumn(say("learning.head.training", { each }), say("unit.nats"), nats),
+        numberColumn(say("learning.head.smoothed"), say("unit.nats"), nats),
+        numberColumn(say("result.held-rows"), say("unit.nats"), nats, "–"),
       ],
       rows: lossRows(run, training, smoothed).map(([step, ...rest]) => [
         step,
@@ -127,36 +137,45 @@ export function lossPicture(run) {
 function lossCurves({ each, over, training, smoothed, held }) {
   return [
     {
-      name: `training, ${each}`,
+      name: say("learning.training", { each }),
       line: "pic-faint",
       dot: null,
       shape: "circle",
       points: training,
     },
     {
-      name: `smoothed: mean over ${over}`,
-      short: `mean over ${over}`,
+      name: say("learning.smoothed", { over }),
+      short: say("learning.smoothed.short", { over }),
       line: "pic-one",
       dot: null,
       shape: "circle",
       points: smoothed,
     },
-    { name: "held-out rows", line: "pic-two", dot: "pic-dot-two", shape: "square", points: held },
+    {
+      name: say("chart.loss.held"),
+      line: "pic-two",
+      dot: "pic-dot-two",
+      shape: "square",
+      points: held,
+    },
   ];
 }
 
 /** @param {Run} run @param {LossRow} row */
 function lossText(run, [step, own, mean, held]) {
   const parts = [
-    own === null ? "" : `training ${nats(own)}`,
-    mean === null ? "" : `smoothed ${nats(mean)}`,
-    held === null ? "" : `held-out rows ${nats(held)}`,
-    step === bestValidation(run)?.step ? "best" : "",
+    own === null ? "" : lossOf("training", own),
+    mean === null ? "" : lossOf("smoothed", mean),
+    held === null ? "" : lossOf("held", held),
+    step === bestValidation(run)?.step ? say("chart.best") : "",
   ];
   return `${place(run, step)}: ${joined(parts)}`;
 }
 
-const nats = (/** @type {number} */ value) => `${decimal(value)}\u00a0nats`;
+const nats = (/** @type {number} */ value) => say("run.nats", { n: decimal(value) });
+
+/** @param {"training"|"smoothed"|"held"} which @param {number} value */
+const lossOf = (which, value) => say(`learning.value.${which}`, { loss: nats(value) });
 
 /** @param {string[]} parts */
 const joined = (parts) => parts.filter((part) => part !== "").join(", ");
@@ -165,7 +184,12 @@ const joined = (parts) => parts.filter((part) => part !== "").join(", ");
 function bestWords(run) {
   const best = bestValidation(run);
   if (best === null) return "";
-  return ` The best state is that after step ${number(best.step)}, with ${percent(best.accuracy, 1)} of the held-out rows right.`;
+  return ` ${say("learning.best.about", { step: best.step, share: percent(best.accuracy, 1) })}`;
+}
+
+/** @param {number} accuracy @param {number} f1 */
+function scores(accuracy, f1) {
+  return say("learning.scores", { accuracy: percent(accuracy, 1), f1: percent(f1, 1) });
 }
 
 /** @typedef {[step: number, training: number|null, smoothed: number|null, held: number|null]} LossRow */
@@ -204,14 +228,14 @@ export function scoresPicture(run) {
     const drawn = chart(width, {
       curves: [
         {
-          name: "accuracy",
+          name: say("chart.held.accuracy"),
           line: "pic-one",
           dot: "pic-dot-one",
           shape: "circle",
           points: points("accuracy"),
         },
         {
-          name: "macro-F1",
+          name: say("chart.macro_f1"),
           line: "pic-two",
           dot: "pic-dot-two",
           shape: "square",
@@ -219,7 +243,7 @@ export function scoresPicture(run) {
         },
       ],
       x: steps(run),
-      y: { domain: [0, 100], tick: (value) => `${value} %`, name: "held-out rows" },
+      y: { domain: [0, 100], tick: (value) => percent(value / 100), name: say("chart.loss.held") },
       marks: marks(run),
       rings: best === null ? [] : [{ x: best.step, y: best.accuracy * 100 }],
       bands: epochs(run),
@@ -229,30 +253,33 @@ export function scoresPicture(run) {
         column(
           drawn.plot,
           drawn.toX(step),
-          `${place(run, step)}: accuracy ${percent(accuracy, 1)}, macro-F1 ${percent(macro_f1, 1)}, loss ${decimal(loss)} nats${step === best?.step ? ", best" : ""}`,
+          `${place(run, step)}: ${joined([
+            scores(accuracy, macro_f1),
+            say("learning.value.loss", { loss: nats(loss) }),
+            step === best?.step ? say("chart.best") : "",
+          ])}`,
         ),
       );
     return { ...drawn, targets };
   };
   const last = validations.at(-1);
-  const latest = last
-    ? `accuracy ${percent(last.accuracy, 1)}, macro-F1 ${percent(last.macro_f1, 1)}`
-    : "none yet";
+  const latest = last ? scores(last.accuracy, last.macro_f1) : say("chart.none");
   return {
     name: "validation",
-    caption: "Held-out rows",
-    title: `Accuracy and macro-F1 on held-out rows by step; latest: ${latest}`,
-    desc: `Shares of held-out rows, from 0 to 100 %, measured ${count(validations.length, "time")}.${bestWords(run)}`,
+    caption: say("result.held-rows"),
+    title: say("chart.held.text", { values: latest }),
+    desc:
+      say("learning.scores.about", { times: count(validations.length, "time") }) + bestWords(run),
     draw,
     table: {
-      caption: "Measurements on held-out rows",
+      caption: say("learning.scores.table"),
       columns: [
-        numberColumn("Step", "", number),
-        numberColumn("Epoch", "", number),
-        numberColumn("Loss", "nats", nats),
-        numberColumn("Accuracy", "share", (share) => percent(share, 1)),
-        numberColumn("Macro-F1", "share", (share) => percent(share, 1)),
-        { name: "Best so far", unit: "", show: String, text: true },
+        numberColumn(say("chart.head.step"), "", number),
+        numberColumn(say("run.epoch"), "", number),
+        numberColumn(say("run.loss"), say("unit.nats"), nats),
+        numberColumn(say("chart.head.accuracy"), say("unit.share"), (share) => percent(share, 1)),
+        numberColumn(say("chart.head.macro_f1"), say("unit.share"), (share) => percent(share, 1)),
+        { name: say("learning.head.best"), unit: "", show: String, text: true },
       ],
       rows: validations.map(({ step, loss, accuracy, macro_f1, best: wasBest }) => [
         step,
@@ -260,7 +287,7 @@ export function scoresPicture(run) {
         loss,
         accuracy,
         macro_f1,
-        step === best?.step ? "kept" : wasBest ? "yes, then" : "no",
+        say(`learning.best.${step === best?.step ? "kept" : wasBest ? "once" : "never"}`),
       ]),
     },
   };

@@ -1,5 +1,7 @@
 /** The numbers of a picture as CSV (RFC 4180). Pure. */
 
+import { say } from "../language.js";
+
 /** @typedef {import("./tree.js").Table} Table */
 
 /** Digits that a share or a loss keeps: more is noise of the arithmetic. */
@@ -40,7 +42,7 @@ function quoted(text) {
  * @returns {import("./tree.js").Column}
  */
 export function textColumn(name) {
-  return { name, unit: "", show: (cell) => cell ?? "none", text: true };
+  return { name, unit: "", show: (cell) => cell ?? say("table.none"), text: true };
 }
 
 /**
@@ -51,6 +53,6 @@ export function textColumn(name) {
  * @param {string} [missing] stands where there is no value
  * @returns {import("./tree.js").Column}
  */
-export function numberColumn(name, unit, show, missing = "not measured") {
+export function numberColumn(name, unit, show, missing = say("table.not-measured")) {
   return { name, unit, show: (cell) => (cell === null ? missing : show(cell)) };
 }

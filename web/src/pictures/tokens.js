@@ -1,7 +1,8 @@
 /** The texts of a preview, token by token: the reader's word above what leaves in its place. Pure. */
 
 import { count, number, percent, shorten } from "../format.js";
-import { KINDS, matterWords, mattersOf, signOf, whyOf } from "../kinds.js";
+import { kindAbout, kindName, KINDS, matterWords, mattersOf, signOf, whyOf } from "../kinds.js";
+import { say } from "../language.js";
 import { legend } from "./frame.js";
 import { MONO_LETTER, monoWidth } from "./measure.js";
 import { numberColumn, textColumn } from "./table.js";
@@ -32,23 +33,27 @@ export function tokensPicture(preview, matters) {
   );
   const own = texts.flat().filter(({ token }) => token.kind !== "special");
   const of = (/** @type {string} */ kind) => own.filter(({ token }) => token.kind === kind).length;
-  const told = KINDS.map(({ kind, name }) => `${number(of(kind))} ${name}`).join(", ");
+  const told = KINDS.map(({ kind }) => `${number(of(kind))} ${kindName(kind)}`).join(", ");
   return {
     name: "tokens",
-    caption: "Your sentences, and what the server would see",
-    title: `${count(texts.length, "text")} of ${count(own.length, "token")}: ${told}`,
-    desc: "Above: your word. Below: what leaves in its place. A line below a word says that it tells your labels apart.",
+    caption: say("tokens.caption"),
+    title: say("tokens.title", {
+      texts: count(texts.length, "text"),
+      tokens: count(own.length, "token"),
+      kinds: told,
+    }),
+    desc: say("tokens.about"),
     draw: (width) => draw(width, texts, matters),
     table: {
-      caption: `Tokens of ${count(texts.length, "text")}`,
+      caption: say("tokens.table", { texts: count(texts.length, "text") }),
       columns: [
-        numberColumn("Text", "", number),
-        numberColumn("Place", "", number),
-        textColumn("Your word"),
-        textColumn("Leaves as"),
-        textColumn("What became of it"),
-        textColumn("Why"),
-        textColumn("Words that matter"),
+        numberColumn(say("data.text"), "", number),
+        numberColumn(say("tokens.place"), "", number),
+        textColumn(say("tokens.own")),
+        textColumn(say("tokens.leaves")),
+        textColumn(say("tokens.became")),
+        textColumn(say("tokens.why")),
+        textColumn(say("tokens.matters")),
       ],
       rows: texts.flat().map(({ token, text, place }) => {
         const word = mattersOf(token, matters);
@@ -56,10 +61,10 @@ export function tokensPicture(preview, matters) {
           text + 1,
           place + 1,
           token.text,
-          token.kind === "removed" ? "nothing" : token.seen,
-          token.kind,
+          token.kind === "removed" ? say("tokens.nothing") : token.seen,
+          kindName(token.kind),
           whyOf(token),
-          word === null ? "no" : matterWords(word, matters),
+          word === null ? say("tokens.no") : matterWords(word, matters),
         ];
       }),
     },
@@ -92,9 +97,9 @@ function draw(asked, texts, matters) {
 
 /** @param {Matters} matters */
 function keyOf({ words: list }) {
-  const kinds = KINDS.map(({ kind, sign, name, text }) => ({
-    name: `${name}: ${text}`,
-    short: name,
+  const kinds = KINDS.map(({ kind, sign }) => ({
+    name: kindAbout(kind),
+    short: kindName(kind),
     key: (/** @type {number} */ x, /** @type {number} */ y) => [
       area({ x: x + 2, y: y - 8, width: 24, height: 16 }, `pic-${kind}`, { rx: 4 }),
       words(x + 14, y + HALF_LETTER, "middle", sign, "pic-strong"),
@@ -104,7 +109,7 @@ function keyOf({ words: list }) {
   const line = (/** @type {number} */ x, /** @type {number} */ y) => [
     stroke(x + 2, y, x + 26, y, "pic-matters"),
   ];
-  return [...kinds, { name: "matters for your labels", key: line }];
+  return [...kinds, { name: say("tokens.key.matters"), key: line }];
 }
 
 /**
@@ -167,9 +172,11 @@ function held(text) {
 /** @param {Token} token @param {Matters} matters */
 function tokenText(token, matters) {
   const word = mattersOf(token, matters);
-  const leaves = token.kind === "removed" ? "does not leave" : `leaves as “${token.seen}”`;
-  const why = token.kind === "special" ? whyOf(token) : `${token.kind}, ${whyOf(token)}`;
-  return `“${token.text}” ${leaves}: ${why}${word === null ? "" : `; it ${matterWords(word, matters)}`}`;
+  const { text, seen, kind } = token;
+  const why = kind === "special" ? whyOf(token) : `${kindName(kind)}, ${whyOf(token)}`;
+  const read = say(kind === "removed" ? "tokens.read.removed" : "tokens.read", { text, seen, why });
+  if (word === null) return read;
+  return say("tokens.read.matters", { read, matters: matterWords(word, matters) });
 }
 
 /**
@@ -178,7 +185,7 @@ function tokenText(token, matters) {
  */
 export function sharesWords({ shares, tokens_counted: counted }) {
   const each = KINDS.map(
-    ({ kind, name }) => `${percent(shares[/** @type {"near"} */ (kind)])} ${name}`,
+    ({ kind }) => `${percent(shares[/** @type {"near"} */ (kind)])} ${kindName(kind)}`,
   );
-  return `${each.join(", ")}, over ${count(counted, "token")}`;
+  return say("tokens.shares", { kinds: each.join(", "), tokens: count(counted, "token") });
 }

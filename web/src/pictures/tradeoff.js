@@ -1,6 +1,7 @@
 /** Protection against accuracy: what attackers read back at each level, and the runs of this tab. Pure. */
 
 import { count, decimal, number, percent } from "../format.js";
+import { say } from "../language.js";
 import { curveText } from "../reading.js";
 import { chart, column } from "./frame.js";
 import { numberColumn, textColumn } from "./table.js";
@@ -19,7 +20,7 @@ import { numberColumn, textColumn } from "./table.js";
  * @property {string[]} titles of the runs' mechanisms, in their order
  */
 
-const HUNDRED = (/** @type {number} */ value) => `${value} %`;
+const HUNDRED = (/** @type {number} */ value) => percent(value / 100);
 const share = (/** @type {number} */ value) => percent(value, 1);
 
 /**
@@ -36,13 +37,13 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
   const draw = (/** @type {number} */ width) => {
     const drawn = chart(width, {
       curves: curvesOf(points, placed),
-      x: { domain: [0, 100], tick: HUNDRED, name: "level of protection" },
-      y: { domain: [0, 100], tick: HUNDRED, name: "words read; rows right" },
-      marks: now === null ? [] : [{ x: now * 100, name: "now" }],
+      x: { domain: [0, 100], tick: HUNDRED, name: say("tradeoff.x") },
+      y: { domain: [0, 100], tick: HUNDRED, name: say("tradeoff.y") },
+      marks: now === null ? [] : [{ x: now * 100, name: say("reading.curve.now") }],
       levels:
         majority === null
           ? []
-          : [{ y: majority * 100, name: `most frequent class: ${share(majority)}` }],
+          : [{ y: majority * 100, name: say("tradeoff.majority", { share: share(majority) }) }],
     });
     const targets = () =>
       told(points, placed).map(([level, text]) => column(drawn.plot, drawn.toX(level * 100), text));
@@ -50,7 +51,7 @@ export function tradeoffPicture({ reading, mechanism, runs, now, law, titles }) 
   };
   return {
     name: "privacy-utility",
-    caption: "Protection and accuracy",
+    caption: say("tradeoff.caption"),
     title: titleOf(mechanism, points.length, placed.length),
     desc: descOf(points, placed),
     draw,
@@ -69,21 +70,21 @@ function curvesOf(points, placed) {
   /** @type {import("./frame.js").Curve[]} */
   const curves = [
     {
-      name: "read back: simple attacker",
+      name: say("tradeoff.key.simple"),
       line: "pic-one",
       dot: "pic-dot-one",
       shape: "circle",
       points: read("nn"),
     },
     {
-      name: "read back: knows more",
+      name: say("tradeoff.key.informed"),
       line: "pic-two",
       dot: "pic-dot-two",
       shape: "square",
       points: read("bayes"),
     },
     {
-      name: "accuracy of a run",
+      name: say("tradeoff.key.run"),
       line: null,
       dot: "pic-dot-three",
       shape: "diamond",
@@ -101,15 +102,24 @@ function levelOf({ level, mechanism }) {
 
 /** @param {string} mechanism @param {number} points @param {number} runs */
 function titleOf(mechanism, points, runs) {
-  return `Words read back by level of protection of “${mechanism}”, measured at ${count(points, "level")}, and the accuracy of ${count(runs, "run")}`;
+  return say("tradeoff.name", {
+    title: mechanism,
+    levels: count(points, "level"),
+    runs: count(runs, "run"),
+  });
 }
 
 /** @param {Reading["points"]} points @param {FinishedRun[]} runs */
 function descOf(points, runs) {
-  const right = runs.map((run) => `${share(run.accuracy)} at ${percent(levelOf(run) ?? 0)}`);
+  const right = runs.map((run) =>
+    say("reading.curve.point", {
+      share: share(run.accuracy),
+      level: percent(levelOf(run) ?? 0),
+    }),
+  );
   return [
-    points.length === 0 ? "Nothing was measured of attackers yet." : `${curveText(points)}.`,
-    right.length === 0 ? "No run has ended yet." : `Held-out rows right: ${right.join(", ")}.`,
+    points.length === 0 ? say("tradeoff.no-attack") : `${curveText(points)}.`,
+    right.length === 0 ? say("tradeoff.no-run") : say("tradeoff.right", { runs: right.join(", ") }),
   ].join(" ");
 }
 
@@ -130,37 +140,51 @@ function told(points, placed) {
 
 /** @param {Reading["points"][number]} point */
 function pointText({ level, nn, bayes }) {
-  const more = bayes === null ? "" : `, ${percent(bayes)} by the one who knows more`;
-  return `Protection ${percent(level)}: ${percent(nn)} of the words read back by the simple attacker${more}`;
+  return say(bayes === null ? "tradeoff.point" : "tradeoff.point.both", {
+    level: percent(level),
+    simple: percent(nn),
+    informed: bayes === null ? "" : percent(bayes),
+  });
 }
 
 /** @param {FinishedRun} run */
 function runText(run) {
-  return `Run ${run.number} at protection ${percent(levelOf(run) ?? 0)}: ${share(run.accuracy)} of the held-out rows right, macro-F1 ${share(run.macroF1)}, after ${count(run.steps, "step")}`;
+  return say("tradeoff.run", {
+    number: run.number,
+    level: percent(levelOf(run) ?? 0),
+    share: share(run.accuracy),
+    f1: share(run.macroF1),
+    steps: count(run.steps, "step"),
+  });
 }
 
 /** @param {Reading["points"]} points @param {FinishedRun[]} runs @param {string[]} titles */
 function table(points, runs, titles) {
   const none = "–";
   return {
-    caption: "Shares of words that are read back, and of held-out rows that are right",
+    caption: say("tradeoff.table"),
     columns: [
-      textColumn("What"),
-      numberColumn("Protection", "share", (level) => percent(level), "none"),
-      numberColumn("eta", "1/distance", decimal, "none"),
-      numberColumn("Unchanged", "share of words", share, none),
-      numberColumn("Near", "share of words", share, none),
-      numberColumn("Far", "share of words", share, none),
-      numberColumn("Removed", "share of words", share, none),
-      numberColumn("Simple attacker", "share of words", share, none),
-      numberColumn("Knows more", "share of words", share, none),
-      numberColumn("Accuracy", "share of rows", share, none),
-      numberColumn("Macro-F1", "share", share, none),
-      numberColumn("Held-out rows", "rows", number, none),
+      textColumn(say("tradeoff.what")),
+      numberColumn(
+        say("privacy.level"),
+        say("unit.share"),
+        (level) => percent(level),
+        say("table.none"),
+      ),
+      numberColumn("eta", say("unit.eta"), decimal, say("table.none")),
+      numberColumn(say("tradeoff.head.unchanged"), say("unit.words"), share, none),
+      numberColumn(say("tradeoff.head.near"), say("unit.words"), share, none),
+      numberColumn(say("tradeoff.head.far"), say("unit.words"), share, none),
+      numberColumn(say("tradeoff.head.removed"), say("unit.words"), share, none),
+      numberColumn(say("reading.simple"), say("unit.words"), share, none),
+      numberColumn(say("tradeoff.head.informed"), say("unit.words"), share, none),
+      numberColumn(say("chart.head.accuracy"), say("unit.of-rows"), share, none),
+      numberColumn(say("chart.head.macro_f1"), say("unit.share"), share, none),
+      numberColumn(say("result.held-rows"), say("unit.rows"), number, none),
     ],
     rows: [
       ...points.map(({ level, eta, unchanged, near, far, removed, nn, bayes }) => [
-        "attacks",
+        say("tradeoff.attacks"),
         level,
         eta,
         unchanged,
@@ -174,7 +198,7 @@ function table(points, runs, titles) {
         null,
       ]),
       ...runs.map((run, index) => [
-        `run ${run.number}, ${titles[index]}`,
+        say("tradeoff.of-run", { number: run.number, title: titles[index] }),
         run.level,
         run.eta,
         ...Array(6).fill(null),

@@ -5,15 +5,16 @@
  */
 
 import { mechanismOf } from "../derived.js";
-import { bytes, count, decimal, duration, number, percent } from "../format.js";
+import { bytes, count, decimal, duration, percent } from "../format.js";
 import { mattersFor, matterWords } from "../kinds.js";
+import { FIRST, has, language, say, written } from "../language.js";
 import { leaving } from "../leaves.js";
 import { attacksPicture } from "../pictures/attacks.js";
 import { confusionPicture } from "../pictures/confusion.js";
 import { lossPicture, scoresPicture } from "../pictures/learning.js";
 import { sharesWords, tokensPicture } from "../pictures/tokens.js";
 import { numberColumn, textColumn } from "../pictures/table.js";
-import { isOutdated, pointAt } from "../reading.js";
+import { isOutdated, pointAt, settingName } from "../reading.js";
 import { bestValidation, majorityShare } from "../run.js";
 import { doneSentence, precisionName } from "../sentences.js";
 
@@ -30,20 +31,20 @@ import { doneSentence, precisionName } from "../sentences.js";
 /** Rows of the loss that are printed; its picture and its CSV have all. */
 const LOSS_ROWS_MAX = 40;
 
-/** @type {Record<string, string>} */
-const TOLD_OPTIONS = {
-  epochs: "Epochs",
-  batch_size: "Examples per step",
-  learning_rate: "Learning rate",
-  rank: "LoRA rank",
-  alpha: "LoRA alpha",
-  dropout: "Dropout (share)",
-  validation_share: "Held out (share of rows)",
-  class_weights: "Weight of classes",
-  patience: "Patience (measurements)",
-  dtype: "Numbers on the wire",
-  label_noise: "Label noise (strength)",
-};
+/** Training options that are told, as the form names them. */
+const TOLD_OPTIONS = [
+  "epochs",
+  "batch_size",
+  "learning_rate",
+  "rank",
+  "alpha",
+  "dropout",
+  "validation_share",
+  "class_weights",
+  "patience",
+  "dtype",
+  "label_noise",
+];
 
 /**
  * Gathers a report.
@@ -67,8 +68,12 @@ export function reportOf(state, allowed, { made, tradeoff }) {
     limits(),
   ];
   return {
-    title: "Fine-tuning without handing the texts over",
-    made: `Made by Cutlayer on ${made.toISOString().slice(0, 16).replace("T", " at ")} UTC, in the tab that trained. Making it sent nothing.`,
+    language: language(),
+    title: say("report.title"),
+    made: say("report.made", {
+      day: made.toISOString().slice(0, 10),
+      time: made.toISOString().slice(11, 16),
+    }),
     sections: sections.filter(({ parts }) => parts.length > 0),
   };
 }
@@ -80,35 +85,48 @@ export function reportOf(state, allowed, { made, tradeoff }) {
  */
 function classNames({ report }, { classes }) {
   const labels = report?.labels ?? [];
-  return labels.map(({ name }, index) => (classes ? name : `class ${index + 1}`));
+  return labels.map(({ name }, index) =>
+    classes ? name : say("result.class", { index: index + 1 }),
+  );
 }
 
 /** @param {State} state @returns {Section} */
 function result({ run, evaluation }) {
-  if (run === null || run.done === null) return { heading: "Result", parts: [] };
+  if (run === null || run.done === null) return { heading: say("result.title"), parts: [] };
   const best = bestValidation(run);
   const { steps, best_step, reason } = run.done;
   /** @type {Part[]} */
   const parts = [
     {
       kind: "text",
-      text: `${doneSentence(reason)}, after ${count(steps, "step")}; the best state, from step ${number(best_step)}, is kept.${run.endedAt === null ? "" : ` It took ${duration(run.endedAt - run.startedAt)}.`}`,
+      text: say("result.sentence", {
+        ended: doneSentence(reason),
+        steps: count(steps, "step"),
+        best: best_step,
+      }),
     },
   ];
+  if (run.endedAt !== null) {
+    const time = duration(run.endedAt - run.startedAt);
+    parts.push({ kind: "text", text: say("report.took", { time }) });
+  }
   if (best !== null) {
     const rows = best.confusion.reduce((sum, value) => sum + value, 0);
     parts.push(
       {
         kind: "figures",
         figures: [
-          ["Accuracy", percent(best.accuracy, 1)],
-          ["Macro-F1", percent(best.macro_f1, 1)],
-          ["Loss", `${decimal(best.loss)} nats`],
+          [say("chart.head.accuracy"), percent(best.accuracy, 1)],
+          [say("chart.head.macro_f1"), percent(best.macro_f1, 1)],
+          [say("run.loss"), say("run.nats", { n: decimal(best.loss) })],
         ],
       },
       {
         kind: "text",
-        text: `Measured on ${count(rows, "held-out row")}. Always giving the most frequent answer would be right for ${percent(majorityShare(best.confusion), 1)}.`,
+        text: say("result.measured", {
+          rows: count(rows, "held-out row"),
+          share: percent(majorityShare(best.confusion), 1),
+        }),
         faint: true,
       },
     );
@@ -117,82 +135,100 @@ function result({ run, evaluation }) {
   if (test !== null)
     parts.push({
       kind: "text",
-      text: `On a test file: ${percent(test.accuracy, 1)} of ${count(test.examples, "row")} right, macro-F1 ${percent(test.macro_f1, 1)}; ${count(test.bad_rows_total, "row")} could not be used.`,
+      text: say("report.test", {
+        share: percent(test.accuracy, 1),
+        rows: count(test.examples, "row"),
+        f1: percent(test.macro_f1, 1),
+        bad: count(test.bad_rows_total, "row"),
+      }),
     });
-  return { heading: "Result", parts };
+  return { heading: say("result.title"), parts };
 }
 
 /** @param {State} state @returns {Section} */
 function protection({ wanted, privacy, mechanisms, preview }) {
   const entry = mechanismOf(mechanisms, wanted.mechanism);
-  /** @type {[string, string][]} */
-  const facts = [["Way of protection", entry?.title ?? wanted.mechanism]];
-  if (entry) facts.push(["What it does", entry.about]);
+  /** @type {import("./document.js").Fact[]} what the client says is English */
+  const facts = [[say("privacy.ways"), entry?.title ?? wanted.mechanism, FIRST]];
+  if (entry) facts.push([say("report.does"), entry.about, FIRST]);
   const level = wanted.protection ?? privacy?.protection ?? null;
-  if (entry?.level) facts.push(["Level", level === null ? "set by eta" : percent(level)]);
-  if (entry?.level) facts.push(["What the level means", entry.level]);
-  if (privacy?.eta != null) facts.push(["eta", `${decimal(privacy.eta)} / distance`]);
-  if (privacy) facts.push(["What happens", privacy.sentence]);
-  facts.push(["What is promised", privacy?.guarantee ?? entry?.guarantee ?? ""]);
+  if (entry?.level)
+    facts.push([say("privacy.level"), level === null ? say("privacy.by-eta") : percent(level)]);
+  if (entry?.level) facts.push([say("report.level"), entry.level, FIRST]);
+  if (privacy?.eta != null) facts.push(["eta", say("report.eta", { eta: decimal(privacy.eta) })]);
+  if (privacy) facts.push([say("report.happens"), privacy.sentence, FIRST]);
+  facts.push([say("report.promised"), privacy?.guarantee ?? entry?.guarantee ?? "", FIRST]);
   if (entry?.takes_contribution)
-    facts.push(["Less noise for words that matter", wanted.contribution.reading]);
-  if (preview !== null) facts.push(["What became of the words", sharesWords(preview)]);
+    facts.push([say("contribution.title"), say(`contribution.${wanted.contribution.reading}`)]);
+  if (preview !== null) facts.push([say("report.became"), sharesWords(preview)]);
   /** @type {Part[]} */
   const parts = [{ kind: "facts", facts }];
-  if (privacy && privacy.caveats.length > 0) parts.push({ kind: "list", items: privacy.caveats });
-  return { heading: "Protection", parts };
+  if (privacy && privacy.caveats.length > 0)
+    parts.push({ kind: "list", items: privacy.caveats, language: FIRST });
+  return { heading: say("privacy.level"), parts };
 }
 
 /** @param {State} state @returns {Section} */
 function settings({ run, catalogue, device, settings: chosen, choice }) {
   const model = catalogue?.models.find(({ model_id }) => model_id === catalogue.model_id);
-  /** @type {[string, string][]} */
+  /** @type {import("./document.js").Fact[]} */
   const facts = [];
   if (catalogue && model) {
-    facts.push(["Model", `${catalogue.model_id} (${model.family})`]);
-    facts.push([
-      "Size",
-      `${count(model.n_layers, "block")}, ${count(model.d_model, "number")} per token`,
-    ]);
-    facts.push(["In the tab (cut)", count(catalogue.cut, "block")]);
+    facts.push([say("report.model"), `${catalogue.model_id} (${model.family})`]);
+    const blocks = count(model.n_layers, "block");
+    const numbers = count(model.d_model, "number");
+    facts.push([say("report.size"), say("report.size.of", { blocks, numbers })]);
+    facts.push([say("report.cut"), count(catalogue.cut, "block")]);
   }
-  if (device) facts.push(["Device", device.kind === "webgpu" ? "GPU" : "CPU"]);
-  facts.push(["Weights", precisionName(chosen.precision, undefined)]);
+  if (device) facts.push([say("status.device"), device.kind === "webgpu" ? "GPU" : "CPU"]);
+  facts.push([say("status.weights"), precisionName(chosen.precision)]);
   const options = /** @type {Record<string, unknown>} */ (run?.options ?? {});
-  for (const [key, name] of Object.entries(TOLD_OPTIONS))
-    if (options[key] !== undefined) facts.push([name, String(options[key])]);
-  facts.push(["Labels", choice.labels === "client" ? "stay in the tab" : "go to the server"]);
-  facts.push(["Lower part", choice.bottom === "lora" ? "trained too" : "fixed"]);
-  return { heading: "Settings", parts: [{ kind: "facts", facts }] };
+  for (const key of TOLD_OPTIONS)
+    if (options[key] !== undefined) facts.push([say(`train.${key}`), valueOf(key, options[key])]);
+  facts.push([say("train.labels"), say(`train.labels.${choice.labels}`)]);
+  facts.push([say("report.bottom"), say(`report.bottom.${choice.bottom}`)]);
+  return { heading: say("report.settings"), parts: [{ kind: "facts", facts }] };
+}
+
+/** A value of a training option: a number as it was entered, a choice in words. @param {string} key @param {unknown} value */
+function valueOf(key, value) {
+  const words = `train.${key}.${value}`;
+  if (has(words)) return say(words);
+  return typeof value === "number"
+    ? written(value, { maximumSignificantDigits: 6 })
+    : String(value);
 }
 
 /** @param {State} state @param {Allowed} allowed @param {string[]} names @returns {Section} */
 function data({ report, file }, allowed, names) {
-  if (report === null) return { heading: "Data", parts: [] };
-  /** @type {[string, string][]} */
+  const heading = say("step.data");
+  if (report === null) return { heading, parts: [] };
+  /** @type {import("./document.js").Fact[]} */
   const facts = [
-    ["Rows", count(report.rows, "row")],
-    ["Left out", count(report.bad_rows_total, "row")],
-    ["Format", `${report.format}, ${report.encoding}`],
+    [say("report.rows"), count(report.rows, "row")],
+    [say("report.left-out"), count(report.bad_rows_total, "row")],
+    [say("report.format"), `${report.format}, ${report.encoding}`],
   ];
   if (allowed.names) {
-    facts.push(["File", file?.name ?? ""], ["Column of texts", report.text_column ?? "none"]);
-    facts.push(["Column of second texts", report.pair_column ?? "none"]);
-    facts.push(["Column of labels", report.label_column ?? "none"]);
+    const column = (/** @type {string|null} */ name) => name ?? say("table.none");
+    facts.push([say("step.file"), file?.name ?? ""]);
+    facts.push([say("report.column.text"), column(report.text_column)]);
+    facts.push([say("report.column.pair"), column(report.pair_column)]);
+    facts.push([say("report.column.label"), column(report.label_column)]);
   }
   const total = report.labels.reduce((sum, label) => sum + label.count, 0);
   return {
-    heading: "Data",
+    heading,
     parts: [
       { kind: "facts", facts },
       {
         kind: "table",
         table: {
-          caption: `${count(names.length, "class", "classes")}, rows of each`,
+          caption: say("report.classes", { classes: count(names.length, "class") }),
           columns: [
-            textColumn("Class"),
-            numberColumn("Rows", "rows", (value) => count(value, "row")),
-            numberColumn("Share", "share", (value) => percent(value, 1)),
+            textColumn(say("report.class")),
+            numberColumn(say("report.rows"), say("unit.rows"), (value) => count(value, "row")),
+            numberColumn(say("report.share"), say("unit.share"), (value) => percent(value, 1)),
           ],
           rows: report.labels.map((label, index) => [
             names[index],
@@ -207,9 +243,10 @@ function data({ report, file }, allowed, names) {
 
 /** @param {State} state @returns {Section} */
 function curves({ run }) {
-  if (run === null || run.stepsTotal === 0) return { heading: "Learning", parts: [] };
+  const heading = say("report.learning");
+  if (run === null || run.stepsTotal === 0) return { heading, parts: [] };
   return {
-    heading: "Learning",
+    heading,
     parts: [
       { kind: "picture", picture: lossPicture(run), rowsMax: LOSS_ROWS_MAX },
       { kind: "picture", picture: scoresPicture(run), rowsMax: LOSS_ROWS_MAX },
@@ -227,14 +264,18 @@ function mistakes({ run, evaluation }, names) {
     /** @type {{ name: string, caption: string, rows: string }} */ what,
   ) => parts.push({ kind: "picture", picture: confusionPicture(confusion, names, what) });
   if (best !== null) {
-    const what = { name: "confusion-validation", caption: "Held-out rows", rows: "held-out row" };
+    const what = {
+      name: "confusion-validation",
+      caption: say("result.held-rows"),
+      rows: "held-out row",
+    };
     matrix(best.confusion, what);
   }
   if (evaluation.result !== null) {
-    const what = { name: "confusion-test", caption: "Rows of the test file", rows: "test row" };
+    const what = { name: "confusion-test", caption: say("result.test-rows"), rows: "test row" };
     matrix(evaluation.result.confusion, what);
   }
-  return { heading: "Where it is right and wrong", parts };
+  return { heading: say("result.where"), parts };
 }
 
 /** @param {State} state @param {Picture|null} tradeoff @returns {Section} */
@@ -245,46 +286,47 @@ function attackers(state, tradeoff) {
   const point = reading && measured ? pointAt(reading.points, measured.level) : null;
   if (reading !== null && measured !== null && point !== null) {
     const entry = mechanismOf(state.mechanisms, measured.wanted.mechanism);
-    const setting = `“${entry?.title ?? measured.wanted.mechanism}”${entry?.level ? ` at ${percent(point.level)}` : ""}`;
-    if (isOutdated(state))
-      parts.push({ kind: "text", text: "Measured under other settings than those of the run." });
+    const setting = settingName(entry, measured.wanted, point);
+    if (isOutdated(state)) parts.push({ kind: "text", text: say("report.outdated") });
     parts.push({ kind: "picture", picture: attacksPicture(reading, point, setting) });
     const { names, numbers } = reading.survivors;
     parts.push({
       kind: "text",
-      text: `Word for word would leave: ${number(names.kept)} of ${count(names.total, "name")}, ${number(numbers.kept)} of ${count(numbers.total, "number")}. What looks like a name is a guess.`,
+      text: say("report.survivors", {
+        names: names.kept,
+        all_names: count(names.total, "name"),
+        numbers: numbers.kept,
+        all_numbers: count(numbers.total, "number"),
+      }),
     });
-  } else parts.push({ kind: "text", text: "No attack was tried in this tab on this data." });
+  } else parts.push({ kind: "text", text: say("report.no-attack") });
   if (tradeoff !== null) parts.push({ kind: "picture", picture: tradeoff });
-  return { heading: "What attackers could read", parts };
+  return { heading: say("report.attackers"), parts };
 }
 
 /** @param {State} state @returns {Section} */
 function left({ run, choice }) {
   const traffic = run?.traffic ?? null;
-  /** @type {[string, string][]} */
-  const facts =
-    traffic === null
-      ? [["Sent", bytes(run?.bytesSent ?? 0)]]
-      : [
-          ["Sent", bytes(traffic.bytes_sent)],
-          ["Messages sent", count(traffic.frames_sent, "message")],
-          ["Received", bytes(traffic.bytes_received)],
-        ];
-  if (run?.upload) facts.push(["Texts protected and sent", count(run.upload.done, "text")]);
+  /** @type {import("./document.js").Fact[]} */
+  const facts = [[say("run.sent"), bytes(traffic?.bytes_sent ?? run?.bytesSent ?? 0)]];
+  if (traffic !== null) {
+    facts.push([say("report.messages"), count(traffic.frames_sent, "message")]);
+    facts.push([say("report.received"), bytes(traffic.bytes_received)]);
+  }
+  if (run?.upload) facts.push([say("report.uploaded"), count(run.upload.done, "text")]);
   return {
-    heading: "What left the page",
+    heading: say("report.left"),
     parts: [
       { kind: "facts", facts },
       {
         kind: "list",
-        items: leaving(choice).map(
-          ({ what, leaves, how }) => `${leaves === "yes" ? "Left" : "Stayed"}: ${what}. ${how}`,
+        items: leaving(choice).map(({ what, leaves, how }) =>
+          say(`report.leaves.${leaves}`, { what, how }),
         ),
       },
       {
         kind: "text",
-        text: "Totals of the session of this run: texts, training, and sentences that were classified.",
+        text: say("report.totals"),
         faint: true,
       },
     ],
@@ -297,7 +339,7 @@ function ownTexts({ preview, privacy, wanted, mechanisms, reading }) {
   const parts = [
     {
       kind: "text",
-      text: "This part holds words of the private file: it is as private as the file.",
+      text: say("report.own.private"),
     },
   ];
   if (preview !== null && privacy !== null) {
@@ -313,22 +355,24 @@ function ownTexts({ preview, privacy, wanted, mechanisms, reading }) {
   if (survivors.length > 0)
     parts.push({
       kind: "text",
-      text: `Names and numbers that leave word for word: ${survivors.map(({ text, times }) => `${text} (${count(times, "time")})`).join(", ")}.`,
+      text: say("report.own.survivors", {
+        texts: survivors.map(({ text, times }) => `${text} (${count(times, "time")})`).join(", "),
+      }),
     });
-  return { heading: "Texts and words of the file", parts };
+  return { heading: say("report.own"), parts };
 }
 
 /** @returns {Section} */
 function limits() {
   return {
-    heading: "What this report does not say",
+    heading: say("report.limits"),
     parts: [
       {
         kind: "list",
         items: [
-          "The attacks that were tried are simple ones. Whoever looks at the words around a word, or trains on other texts first, can read more: take these numbers as the least that can be read.",
-          "Accuracy on held-out rows is that of rows like those of this file. The best state was chosen on the same rows, so it is a little too good.",
-          "How many texts there are, how long each is and when it was sent is not hidden from the server.",
+          say("report.limits.attacks"),
+          say("report.limits.accuracy"),
+          say("report.limits.lengths"),
         ],
       },
     ],

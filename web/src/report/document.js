@@ -1,5 +1,6 @@
 /** Writes a report as one HTML file: no script, nothing from elsewhere, made to be read and printed. Pure. */
 
+import { say } from "../language.js";
 import { embedded } from "../pictures/look.js";
 import { markup } from "../pictures/markup.js";
 import { el } from "../pictures/tree.js";
@@ -11,14 +12,16 @@ import { STYLE, STYLE_HASH } from "./style.js";
 
 /**
  * @typedef {{ kind: "text", text: string, faint?: boolean }} Paragraph
- * @typedef {{ kind: "list", items: string[] }} List
- * @typedef {{ kind: "facts", facts: [name: string, value: string][] }} Facts two columns of words
+ * @typedef {import("../language.js").Language} Language
+ * @typedef {{ kind: "list", items: string[], language?: Language }} List
+ * @typedef {[name: string, value: string, language?: Language]} Fact where a language is named, the value is in it
+ * @typedef {{ kind: "facts", facts: Fact[] }} Facts two columns of words
  * @typedef {{ kind: "figures", figures: [name: string, value: string][] }} Figures what is read first
  * @typedef {{ kind: "picture", picture: Picture, rowsMax?: number }} Pictured a picture with its table
  * @typedef {{ kind: "table", table: Table }} Tabled
  * @typedef {Paragraph|List|Facts|Figures|Pictured|Tabled} Part
  * @typedef {{ heading: string, parts: Part[] }} Section
- * @typedef {{ title: string, made: string, sections: Section[] }} Report
+ * @typedef {{ language: Language, title: string, made: string, sections: Section[] }} Report
  */
 
 /** The file may show itself and nothing else. */
@@ -28,7 +31,7 @@ const POLICY = `default-src 'none'; style-src '${STYLE_HASH}'; base-uri 'none'; 
  * Writes the file.
  * @param {Report} report
  */
-export function reportHtml({ title, made, sections }) {
+export function reportHtml({ language, title, made, sections }) {
   const head = el(
     "head",
     {},
@@ -48,7 +51,7 @@ export function reportHtml({ title, made, sections }) {
   // The sheet is not escaped: it is the constant of this program that the policy names.
   const sheet = `<style>${STYLE}</style></head>`;
   const start = markup(head).replace(/<\/head>$/, () => sheet);
-  return `<!doctype html>\n<html lang="en">${start}<body>${markup(main)}</body></html>\n`;
+  return `<!doctype html>\n<html lang="${language}">${start}<body>${markup(main)}</body></html>\n`;
 }
 
 /** @param {Section} section */
@@ -62,7 +65,9 @@ function part(part) {
     case "text":
       return [el("p", part.faint ? { class: "faint" } : {}, part.text)];
     case "list":
-      return [el("ul", {}, ...part.items.map((item) => el("li", {}, item)))];
+      return [
+        el("ul", { lang: part.language ?? null }, ...part.items.map((item) => el("li", {}, item))),
+      ];
     case "facts":
       return [facts(part.facts)];
     case "figures":
@@ -82,14 +87,14 @@ function part(part) {
   }
 }
 
-/** @param {[name: string, value: string][]} list */
+/** @param {Fact[]} list */
 function facts(list) {
-  const rows = list.map(([name, value]) =>
+  const rows = list.map(([name, value, language]) =>
     el(
       "tr",
       {},
       el("th", { scope: "row", class: "text" }, name),
-      el("td", { class: "text" }, value),
+      el("td", { class: "text", lang: language ?? null }, value),
     ),
   );
   return el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows)));
@@ -102,7 +107,11 @@ function pictured({ picture, rowsMax = Infinity }) {
   const caption =
     kept.length === table.rows.length
       ? table.caption
-      : `${table.caption}; ${kept.length} of ${table.rows.length} rows, evenly chosen`;
+      : say("report.chosen", {
+          caption: table.caption,
+          shown: kept.length,
+          all: table.rows.length,
+        });
   return [
     el("h3", {}, picture.caption),
     el("figure", {}, embedded(picture)),
