@@ -88,6 +88,7 @@ function speak() {
   for (const node of document.querySelectorAll("[data-text]"))
     node.textContent = say(/** @type {HTMLElement} */ (node).dataset.text ?? "");
   for (const view of views) /** @type {any} */ (view).rebuild();
+  announcedPhase = ""; // in the new language, too
 }
 
 function title() {

@@ -8,6 +8,9 @@ import { isBusy } from "../derived.js";
 const SAMPLE_ADDRESS = "./sample/reviews.tsv";
 
 class FilePicker extends View {
+  /** @type {Promise<boolean>|undefined} */
+  hasSample;
+
   build() {
     this.input = h("input", {
       type: "file",
@@ -65,13 +68,13 @@ class FilePicker extends View {
     this.findSample();
   }
 
+  /** Asks once, however often the page is built. */
   async findSample() {
-    try {
-      const answer = await fetch(SAMPLE_ADDRESS, { method: "HEAD" });
-      show(this.sample, answer.ok);
-    } catch {
-      show(this.sample, false);
-    }
+    this.hasSample ??= fetch(SAMPLE_ADDRESS, { method: "HEAD" }).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    show(this.sample, await this.hasSample);
   }
 
   openSample() {

@@ -75,10 +75,10 @@ class LeftPanel extends View {
 
   buildSums() {
     const head = [
-      say("left.head.purpose"),
-      say("left.head.messages"),
-      say("left.head.bytes"),
-      say("left.head.requests"),
+      words(say("left.head.purpose")),
+      figures(say("left.head.messages")),
+      figures(say("left.head.bytes")),
+      figures(say("left.head.requests")),
     ];
     return scroll(
       say("left.sums"),
@@ -86,7 +86,7 @@ class LeftPanel extends View {
         "table",
         { class: "left-table" },
         h("caption", {}, say("left.sums.since")),
-        h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ...head)),
         this.sumRows,
       ),
     );
@@ -94,11 +94,11 @@ class LeftPanel extends View {
 
   buildPieces() {
     const head = [
-      say("left.head.time"),
-      say("left.head.name"),
-      say("left.head.size"),
-      say("left.head.purpose"),
-      say("left.head.content"),
+      figures(say("left.head.time")),
+      words(say("left.head.name")),
+      figures(say("left.head.size")),
+      words(say("left.head.purpose")),
+      words(say("left.head.content")),
     ];
     const node = scroll(
       say("left.pieces"),
@@ -106,7 +106,7 @@ class LeftPanel extends View {
         "table",
         { class: "left-table" },
         this.caption,
-        h("thead", {}, h("tr", {}, ...head.map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ...head)),
         this.pieceRows,
       ),
     );
@@ -156,6 +156,11 @@ class LeftPanel extends View {
 function scroll(label, table) {
   return h("div", { class: "scroll", role: "region", "aria-label": label, tabindex: 0 }, table);
 }
+
+/** The head of a column of words, which begin at its left. @param {string} name */
+const words = (name) => h("th", { scope: "col", class: "cell-text" }, name);
+/** The head of a column of numbers. @param {string} name */
+const figures = (name) => h("th", { scope: "col" }, name);
 
 /** @param {import("../left.js").Left} left */
 function sumRows(left) {
