@@ -3,7 +3,8 @@
 //! Changes of state are written before the client hears of them. Steps and validations are
 //! collected, so that a run of short steps does not wait for the disk at each: they are written with
 //! the next change of state, or with the first of them that comes `WRITE_EVERY` after the writing
-//! before. Nothing is dropped: what cannot be written is an error, and ends the run.
+//! before. Nothing is dropped: what cannot be written is an error, and ends the run. A full disk does
+//! not: what waits still waits then, and is written when there is room.
 
 use std::time::Duration;
 
@@ -56,11 +57,17 @@ impl RunRecorder {
         }
     }
 
+    /// Whether the log has a place for a report; not every step has one.
+    pub fn keeps(&self, report: &TrainerEvent) -> bool {
+        !matches!(report, TrainerEvent::Step(report) if !self.thinning.keeps(report.step))
+    }
+
     /// Takes a report of the run.
     ///
     /// # Errors
     ///
-    /// When the state cannot be written.
+    /// When the state cannot be written. Where the disk is full this report is not taken, and may
+    /// come again.
     pub async fn record(&mut self, report: &TrainerEvent) -> Result<(), StateError> {
         let event = match report {
             TrainerEvent::Started { steps_total } => {
@@ -93,7 +100,11 @@ impl RunRecorder {
         if may_wait && self.written.elapsed() < WRITE_EVERY {
             return Ok(());
         }
-        self.write().await
+        let written = self.write().await;
+        if written.as_ref().is_err_and(StateError::is_full) {
+            self.waiting.pop();
+        }
+        written
     }
 
     /// Writes what waits, so that the log has all that has happened.
@@ -135,13 +146,23 @@ impl RunRecorder {
 
     async fn write(&mut self) -> Result<(), StateError> {
         let (job, events) = (self.job, std::mem::take(&mut self.waiting));
-        let state = self
-            .state
-            .call(move |store| store.append(job, &events, UnixMillis::now()))
-            .await?;
-        self.stands = state;
-        self.written = Instant::now();
-        Ok(())
+        let appended = self.state.call(move |store| {
+            let appended = store.append(job, &events, UnixMillis::now());
+            Ok((appended, events))
+        });
+        match appended.await? {
+            (Ok(state), _) => {
+                self.stands = state;
+                self.written = Instant::now();
+                Ok(())
+            }
+            (Err(error), events) => {
+                if error.is_full() {
+                    self.waiting = events;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
