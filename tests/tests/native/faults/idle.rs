@@ -185,6 +185,12 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     assert!(refused > 0, "nobody was told");
     assert!(peak.files <= before.files + ROOM + BESIDE, "{peak:?}");
     assert!(after.files <= before.files + 4, "{before:?} {after:?}");
+    // Two buffers each of those that are let in, and nothing for those that are not.
+    let room = (ROOM * 2 * 64 * 1024) as u64;
+    assert!(
+        peak.rss_bytes < before.rss_bytes + 2 * room,
+        "{before:?} {peak:?}"
+    );
     // One place is the client's.
     assert_eq!(busy, 3 * SESSIONS - (SESSIONS - 1));
 }
