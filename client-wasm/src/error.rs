@@ -149,8 +149,8 @@ impl ClientError {
 pub(crate) const UNAUTHORIZED: u16 = 401;
 
 impl ClientError {
-    /// Why a connection was not opened that was answered with a status of HTTP: a refusal that stays
-    /// one however often it is asked, or what may be over soon, such as too many connections.
+    /// Why a connection was not opened that was answered with a status of HTTP: a refusal that
+    /// stays one however often it is asked, or what may be over soon, such as too many connections.
     pub(crate) fn unopened(status: u16) -> Self {
         match status {
             UNAUTHORIZED => Self::TokenNeeded,

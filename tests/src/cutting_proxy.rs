@@ -39,8 +39,8 @@ pub enum Fault {
     Late,
 }
 
-/// How long a late message waits for the one that follows it: a peer that awaits an answer to it sends
-/// no other.
+/// How long a late message waits for the one that follows it: a peer that awaits an answer to it
+/// sends no other.
 const FOLLOWS: Duration = Duration::from_millis(200);
 
 /// One fault of one connection.
@@ -120,8 +120,8 @@ impl CuttingProxy {
         self.shared.sessions.load(Ordering::SeqCst)
     }
 
-    /// Messages that came and were to be disturbed. Not each of them can be: behind some none follows
-    /// that it could come after.
+    /// Messages that came and were to be disturbed. Not each of them can be: behind some none
+    /// follows that it could come after.
     pub fn met(&self) -> usize {
         self.shared.met.load(Ordering::SeqCst)
     }

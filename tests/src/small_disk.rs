@@ -1,7 +1,8 @@
-//! A disk of a few megabytes that can really be full: a `tmpfs` in a mount namespace of one process,
-//! gone with it, whatever becomes of the test.
+//! A disk of a few megabytes that can really be full: a `tmpfs` in a mount namespace of one
+//! process, gone with it, whatever becomes of the test.
 //!
-//! Root mounts it as it is; anybody else in a user namespace of its own, where the system allows that.
+//! Root mounts it as it is; anybody else in a user namespace of its own, where the system allows
+//! that.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -13,8 +13,8 @@ use crate::trainer::TrainerEvent;
 /// Between two tries to write: a person makes room, or another job ends.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
 
-/// Bytes of reports that may wait: eight confusion matrices of 1,000 classes, or the whole log of an
-/// ordinary run.
+/// Bytes of reports that may wait: eight confusion matrices of 1,000 classes, or the whole log of
+/// an ordinary run.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// What a report takes beside its lists.

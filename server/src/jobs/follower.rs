@@ -2,7 +2,8 @@
 //!
 //! It takes every report at once, so that the trainer waits for nobody: it writes it down, counts
 //! steps, and passes it on to the session that is attached. A session that does not keep up is not
-//! told any more. Where the disk is full, reports wait in memory until there is room, within a bound.
+//! told any more. Where the disk is full, reports wait in memory until there is room, within a
+//! bound.
 
 use std::io;
 use std::sync::Arc;
@@ -142,8 +143,8 @@ impl Follower {
                 }
                 Err(Unwritten::NoRoom(event)) => {
                     if self.backlog.put_back(event) {
-                        let job = &self.key;
-                        tracing::error!(%job, "the disk is full; what a run reports waits for room");
+                        let sentence = "the disk is full; what a run reports waits for room";
+                        tracing::error!(job = %self.key, "{sentence}");
                     }
                     return None;
                 }

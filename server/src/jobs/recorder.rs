@@ -3,8 +3,8 @@
 //! Changes of state are written before the client hears of them. Steps and validations are
 //! collected, so that a run of short steps does not wait for the disk at each: they are written with
 //! the next change of state, or with the first of them that comes `WRITE_EVERY` after the writing
-//! before. Nothing is dropped: what cannot be written is an error, and ends the run. A full disk does
-//! not: what waits still waits then, and is written when there is room.
+//! before. Nothing is dropped: what cannot be written is an error, and ends the run. A full disk
+//! does not: what waits still waits then, and is written when there is room.
 
 use std::time::Duration;
 

@@ -109,8 +109,8 @@ impl AdapterFiles {
     }
 }
 
-/// Copies an adapter into a directory of its own below another one, for whoever may read that: it is
-/// not sealed, and not for the daemon only. Gives the directory.
+/// Copies an adapter into a directory of its own below another one, for whoever may read that: it
+/// is not sealed, and not for the daemon only. Gives the directory.
 ///
 /// # Guarantee
 ///

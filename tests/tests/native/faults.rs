@@ -1,13 +1,14 @@
 //! What the daemon has to survive, at full size and with figures.
 //!
 //! `cargo xtask faults` runs these, reads the line of JSON that each prints, and writes
-//! `docs/results/faults.md`. Shorter ones of the same kind run always: `durable`, `resume`, `hostile`.
+//! `docs/results/faults.md`. Shorter ones of the same kind run always: `durable`, `resume`,
+//! `hostile`.
 //!
 //! | module | what would break it |
 //! |---|---|
 //! | `network` | a message that is lost, or has its effect twice, wherever the network fails |
 //! | `kills` | a run that does not go on as itself after its process was killed |
-//! | `slow_reader` | a client that reads slowly and holds up a run, others, or the daemon's memory |
+//! | `slow_reader` | a client that reads slowly and holds up a run, others, or memory |
 //! | `full_disk` | a disk that is full and takes something with it that was acknowledged |
 //! | `idle` | connections that say nothing and keep others out, or are never given back |
 

@@ -29,7 +29,8 @@ pub(crate) fn opened() -> (TempDir, SqliteState) {
 pub(crate) struct Ballast(Connection);
 
 impl Ballast {
-    /// Lets a state that lies in a directory grow no more: it has the room of the pages that it has.
+    /// Lets a state that lies in a directory grow no more: it has the room of the pages that it
+    /// has.
     pub(crate) fn fill(directory: &TempDir, state: &SqliteState) -> Self {
         let other = Connection::open(path_in(directory.path())).unwrap();
         other

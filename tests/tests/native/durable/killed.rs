@@ -73,9 +73,9 @@ fn written(checkpoint: &Path) -> u32 {
     Checkpoint::load(checkpoint).map_or(0, |checkpoint| checkpoint.state().step)
 }
 
-/// At which steps to kill: before any checkpoint, then at random ones, in order, within about 90 steps
-/// for each kill: every step is synced there. The last tenth of the run is left to the process that
-/// lives.
+/// At which steps to kill: before any checkpoint, then at random ones, in order, within about 90
+/// steps for each kill: every step is synced there. The last tenth of the run is left to the
+/// process that lives.
 fn plan(kills: usize, rng: &mut impl Rng) -> Vec<Option<u32>> {
     let within = (90 * kills as u32).min(4 * EPOCHS * 9 / 10);
     let random = (UNWRITTEN..kills).map(|_| 1 + rng.next_u32() % within);

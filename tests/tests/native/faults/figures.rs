@@ -116,8 +116,8 @@ fn read(bytes: &[u8]) -> BTreeMap<String, Vec<f32>> {
         .collect()
 }
 
-/// Steps of a job's log that were taken again on top of themselves. What was taken behind the step of a
-/// checkpoint went with its process: a run that goes on there takes it for the first time.
+/// Steps of a job's log that were taken again on top of themselves. What was taken behind the step
+/// of a checkpoint went with its process: a run that goes on there takes it for the first time.
 pub fn applied_twice(events: &[Value]) -> u64 {
     let (mut last, mut twice) = (0, 0);
     for event in events {

@@ -171,8 +171,8 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     Row {
         fault: "idle connections",
         what: format!(
-            "{many} tried at once (this process may open {may_open} files), {ROOM} let in at most; a client \
-             that was there before trains meanwhile. Then {} sessions at once",
+            "{many} tried at once (this process may open {may_open} files), {ROOM} let in at most; \
+             a client that was there before trains meanwhile. Then {} sessions at once",
             3 * SESSIONS
         ),
         struck: many,

@@ -58,7 +58,7 @@ async fn twice() {
 #[tokio::test]
 #[ignore = "needs cargo xtask faults"]
 async fn late() {
-    let what = "each message of either direction comes after the one that follows it, where one follows \
-                without it";
+    let what = "each message of either direction comes after the one that follows it, where one \
+                follows without it";
     at_every_message(Fault::Late, "messages swapped", what).await;
 }

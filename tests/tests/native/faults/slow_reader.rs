@@ -13,8 +13,8 @@ use super::figures::{Row, adapter_of, difference, most};
 use super::{daemon, hello};
 use crate::durable::{begun_with, done, json};
 
-/// A confusion matrix of so many classes takes 4 MB: what a slow client does not read is soon more than
-/// may wait for it.
+/// A confusion matrix of so many classes takes 4 MB: what a slow client does not read is soon more
+/// than may wait for it.
 const CLASSES: u32 = 1000;
 
 /// Of the slow client's run: eighteen times as many matrices as may wait.
@@ -113,8 +113,9 @@ async fn is_dropped_and_holds_nobody_up() {
     Row {
         fault: "slow reader",
         what: format!(
-            "{BYTES} bytes every {EVERY:?} of the reports of a run with {CLASSES} classes, {EPOCHS} times \
-             4 MB; another client trains beside it. {} MB above the same runs with clients that read",
+            "{BYTES} bytes every {EVERY:?} of the reports of a run with {CLASSES} classes, {EPOCHS} \
+             times 4 MB; another client trains beside it. {} MB above the same runs with clients \
+             that read",
             more / 1_000_000
         ),
         struck: 1,
@@ -126,7 +127,7 @@ async fn is_dropped_and_holds_nobody_up() {
         ..Row::default()
     }
     .show();
-    // What waits, what it has not confirmed, and the same again for messages on their way, and for what
-    // an allocator keeps; without a bound it would be 600 MB.
+    // What waits, what it has not confirmed, and the same again for messages on their way, and for
+    // what an allocator keeps; without a bound it would be 600 MB.
     assert!(more < 4 * OUTGOING_BYTES_MAX as u64, "{more}");
 }
