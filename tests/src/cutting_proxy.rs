@@ -41,7 +41,7 @@ pub enum Fault {
 
 /// How long a late message waits for the one that follows it: a peer that awaits an answer to it
 /// sends no other.
-const FOLLOWS: Duration = Duration::from_millis(200);
+const FOLLOWS: Duration = Duration::from_secs(1);
 
 /// One fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
