@@ -4,18 +4,15 @@
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, UNAUTHORIZED};
 use crate::events::LoadingStage;
 use crate::server::Server;
 
 /// The path of the catalogue.
 pub const CATALOGUE_PATH: &str = "/v1/catalogue";
 
-/// HTTP's status of who has to say first who they are.
-const UNAUTHORIZED: u16 = 401;
-
 /// Largest catalogue that is read.
-const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Largest file that is read: the bottom of a large encoder in f32.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;

@@ -36,6 +36,7 @@ const ADVICE = {
   ProgramMissing: "Reload the page. If it happens again, tell whoever runs the server.",
   SessionGone: "Train again: the examples have to be sent once more.",
   TokenNeeded: "Whoever runs the server gives you one. It stays in this tab until you close it.",
+  TurnedAway: "Trying again will not help. Ask whoever runs the server.",
   UnknownAdapter: "Ask the server for its list of adapters, and choose one of them.",
   UnknownCut: "Choose another cut under “Model and device”.",
   Unreachable: "Check that the server is running and that you are online, then connect again.",
