@@ -4,14 +4,11 @@
 use serde::Deserialize;
 
 use crate::cache::{self, Files, Unfetched, Unobtained};
-use crate::error::ClientError;
+use crate::error::{ClientError, UNAUTHORIZED};
 use crate::events::LoadingStage;
 
 /// The path of the catalogue.
 pub const CATALOGUE_PATH: &str = "/v1/catalogue";
-
-/// HTTP's status of who has to say first who they are.
-const UNAUTHORIZED: u16 = 401;
 
 /// Largest catalogue that is read.
 pub(crate) const CATALOGUE_BYTES_MAX: u64 = 1024 * 1024;

@@ -56,6 +56,12 @@ pub enum ClientError {
     /// The server lets nobody in without a token, or not with this one.
     #[error("the server asks for a token that it accepts")]
     TokenNeeded,
+    /// The server opens no session here, and asking again changes nothing.
+    #[error("the server does not open a session: it answers with status {status}")]
+    TurnedAway {
+        /// HTTP's.
+        status: u16,
+    },
     /// A file is not the one that the catalogue names.
     #[error(
         "{what} is not what the server's catalogue announces (sha256 differs); nothing was run"
@@ -125,6 +131,7 @@ impl ClientError {
             Self::SessionGone => "SessionGone",
             Self::Fetch { .. } => "Fetch",
             Self::TokenNeeded => "TokenNeeded",
+            Self::TurnedAway { .. } => "TurnedAway",
             Self::WrongArtifact { .. } => "WrongArtifact",
             Self::Protocol(_) => "Protocol",
             Self::TokenizerMismatch { .. } => "TokenizerMismatch",
@@ -134,6 +141,24 @@ impl ClientError {
             Self::RepeatedRelease => "RepeatedRelease",
             Self::Diverged => "Diverged",
             Self::Stopped => "Stopped",
+        }
+    }
+}
+
+/// HTTP's status of who has to say first who they are.
+pub(crate) const UNAUTHORIZED: u16 = 401;
+
+impl ClientError {
+    /// Why a connection was not opened that was answered with a status of HTTP: a refusal that
+    /// stays one however often it is asked, or what may be over soon, such as too many connections.
+    pub(crate) fn unopened(status: u16) -> Self {
+        match status {
+            UNAUTHORIZED => Self::TokenNeeded,
+            400 | 403 | 404 => Self::TurnedAway { status },
+            _ => Self::Disconnected {
+                reason: format!("the server answers with status {status}"),
+                code: None,
+            },
         }
     }
 }
@@ -178,5 +203,27 @@ impl From<AuditError> for ClientError {
 impl From<ExchangeError> for ClientError {
     fn from(error: ExchangeError) -> Self {
         Self::Protocol(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Breaks when a client asks again for what it will not get, or gives up what it would.
+    #[test]
+    fn only_what_may_be_over_soon_is_a_loss() {
+        for (status, name, is_loss) in [
+            (401, "TokenNeeded", false),
+            (400, "TurnedAway", false),
+            (403, "TurnedAway", false),
+            (404, "TurnedAway", false),
+            (429, "Disconnected", true),
+            (502, "Disconnected", true),
+            (503, "Disconnected", true),
+        ] {
+            let error = ClientError::unopened(status);
+            assert_eq!((error.name(), error.is_loss()), (name, is_loss), "{status}");
+        }
     }
 }

@@ -118,7 +118,7 @@ impl<T: Transport> Link<T> {
                         self.state = State::Lost;
                         self.cause = Some(error);
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(self.end(error).await),
                 },
                 State::Lost if self.attempts == ATTEMPTS_MAX => {
                     return Err(self.cause.take().unwrap_or_else(|| disconnected("closed")));
@@ -138,7 +138,7 @@ impl<T: Transport> Link<T> {
                     match Box::pin(self.reconnect()).await {
                         Ok(()) => return Ok(Incoming::News(Event::Reconnected)),
                         Err(error) if error.is_loss() => self.state = State::Lost,
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(self.end(error).await),
                     }
                 }
             }
@@ -148,6 +148,12 @@ impl<T: Transport> Link<T> {
     /// Ends the connection.
     pub(crate) async fn close(&mut self) {
         self.transport.close().await;
+    }
+
+    /// Ends the connection for good, with a close frame: the server need not wait for this client.
+    async fn end(&mut self, error: ClientError) -> ClientError {
+        self.transport.close().await;
+        error
     }
 
     /// As of the transport.

@@ -39,6 +39,7 @@ export type ErrorName =
   | "Text" // the file
   | "TokenizerMismatch"
   | "TokenNeeded"
+  | "TurnedAway" // the server opens no session for this page
   | "UnknownModel" // the server offers another one than `model`
   | "WorkerFailed"
   | "WrongArtifact";

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`runs`] | all runs that go on, and how one begins |
 //! | `follower` | takes the reports of one run, writes them down, passes them on |
+//! | `backlog` | what a run has reported and the full disk did not take |
 //! | [`attached`] | a session's end of a run |
 //! | [`examples`] | the examples of a session and its runs, and when they go |
 //! | `restart` | what an earlier process has left goes on, or has failed |
@@ -18,6 +19,7 @@
 //! A follower lives as long as its run; a session comes and goes.
 
 pub mod attached;
+mod backlog;
 pub mod control;
 pub mod examples;
 mod follower;

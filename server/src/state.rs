@@ -114,6 +114,18 @@ pub enum StateError {
     Gone,
 }
 
+impl StateError {
+    /// Whether there was no room on the device: nothing was written, and with room it can be.
+    pub fn is_full(&self) -> bool {
+        let Self::Database(rusqlite::Error::SqliteFailure(error, _)) = self else {
+            return false;
+        };
+        // The second is the index of the write-ahead log, which finds no room to grow.
+        error.code == rusqlite::ErrorCode::DiskFull
+            || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    }
+}
+
 /// Keeps the daemon's state. Every method is one transaction and blocks while it lasts.
 ///
 /// Whoever asks on behalf of a tenant names the tenant in the same query as the record: another
@@ -302,5 +314,23 @@ impl StateHandle {
     /// The store, for code that may block.
     pub fn blocking(&self) -> &dyn StateStore {
         &*self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_every_other_failure() {
+        let is_full = |code| {
+            let error = rusqlite::ffi::Error::new(code);
+            StateError::Database(rusqlite::Error::SqliteFailure(error, None)).is_full()
+        };
+        assert!(is_full(rusqlite::ffi::SQLITE_FULL));
+        assert!(is_full(rusqlite::ffi::SQLITE_IOERR_SHMSIZE));
+        assert!(!is_full(rusqlite::ffi::SQLITE_IOERR));
+        assert!(!is_full(rusqlite::ffi::SQLITE_BUSY));
+        assert!(!StateError::UnknownJob.is_full());
     }
 }

@@ -9,6 +9,7 @@
 //! | [`adapters`] | what a kept adapter has on disk |
 //! | [`keyed`] | directories named after jobs or adapters |
 //! | [`durable`] | writes that survive a loss of power |
+//! | [`usage`] | how much lies there |
 //! | [`sealing`] | encryption at rest |
 //! | [`error`] | why a store does not take or give what it was asked for |
 //!
@@ -26,6 +27,7 @@ pub mod jobs;
 pub mod keyed;
 mod record;
 pub mod sealing;
+pub mod usage;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -33,7 +35,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use activations::{ActivationStore, LabelledBatch};
-pub use adapters::{AdapterFiles, AdaptersDirectory, RemovedAdapterFiles};
+pub use adapters::{AdapterFiles, AdaptersDirectory, RemovedAdapterFiles, export};
 pub use error::StoreError;
 pub use jobs::{JobFiles, JobsDirectory, RemovedFiles};
 pub use sealing::{SealedFile, Sealing, StoreKey};

@@ -10,9 +10,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Where a message goes.
@@ -33,9 +35,13 @@ pub enum Fault {
     Half,
     /// It is sent twice.
     Twice,
-    /// It is sent after the one that follows it.
+    /// It is sent after the one that follows it, if one follows without it.
     Late,
 }
+
+/// How long a late message waits for the one that follows it: a peer that awaits an answer to it
+/// sends no other.
+const FOLLOWS: Duration = Duration::from_secs(1);
 
 /// One fault of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,7 @@ struct Shared {
     /// Of the sessions' connections to come, in reverse.
     disturbances: Mutex<Vec<Option<Disturbance>>>,
     sessions: AtomicUsize,
+    met: AtomicUsize,
     disturbed: AtomicUsize,
 }
 
@@ -95,6 +102,7 @@ impl CuttingProxy {
             daemon,
             disturbances: Mutex::new(disturbances),
             sessions: AtomicUsize::new(0),
+            met: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
         });
         let stop = CancellationToken::new();
@@ -110,6 +118,12 @@ impl CuttingProxy {
     /// Connections of sessions that were opened.
     pub fn sessions(&self) -> usize {
         self.shared.sessions.load(Ordering::SeqCst)
+    }
+
+    /// Messages that came and were to be disturbed. Not each of them can be: behind some none
+    /// follows that it could come after.
+    pub fn met(&self) -> usize {
+        self.shared.met.load(Ordering::SeqCst)
     }
 
     /// Disturbances that have happened.
@@ -155,8 +169,8 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let (up, down) = (of(Direction::ToServer), of(Direction::ToClient));
     // The end of one direction is the end of both: what the other one holds is lost.
     tokio::select! {
-        ended = from_client.carry(&mut to_daemon, up, &shared.disturbed) => ended,
-        ended = from_daemon.carry(&mut to_client, down, &shared.disturbed) => ended,
+        ended = from_client.carry(&mut to_daemon, up, &shared) => ended,
+        ended = from_daemon.carry(&mut to_client, down, &shared) => ended,
     }
 }
 
@@ -219,43 +233,56 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         &mut self,
         to: &mut (impl AsyncWrite + Unpin),
         disturbance: Option<Disturbance>,
-        disturbed: &AtomicUsize,
+        shared: &Shared,
     ) -> io::Result<()> {
-        let (mut messages, mut late) = (0, None);
+        let mut messages = 0;
         loop {
             let frame = self.frame().await?;
-            // Pings, pongs and closes are not messages.
-            let is_message = frame[0] & 0x0f <= 2;
-            messages += usize::from(is_message);
+            messages += usize::from(is_message(&frame));
             let fault = disturbance
-                .filter(|it| is_message && it.at == messages)
+                .filter(|it| is_message(&frame) && it.at == messages)
                 .map(|it| it.fault);
+            let Some(fault) = fault else {
+                to.write_all(&frame).await?;
+                continue;
+            };
+            shared.met.fetch_add(1, Ordering::SeqCst);
+            let happened = || shared.disturbed.fetch_add(1, Ordering::SeqCst);
             match fault {
-                Some(Fault::Cut) => {
-                    disturbed.fetch_add(1, Ordering::SeqCst);
+                Fault::Cut => {
+                    happened();
                     return Ok(());
                 }
-                Some(Fault::Half) => {
-                    disturbed.fetch_add(1, Ordering::SeqCst);
+                Fault::Half => {
+                    happened();
                     to.write_all(&frame[..frame.len() / 2]).await?;
                     return to.flush().await;
                 }
-                Some(Fault::Twice) => {
-                    disturbed.fetch_add(1, Ordering::SeqCst);
+                Fault::Twice => {
+                    happened();
                     to.write_all(&frame).await?;
                     to.write_all(&frame).await?;
                 }
-                Some(Fault::Late) => late = Some(frame),
-                None => {
-                    to.write_all(&frame).await?;
-                    if let Some(frame) = late.take_if(|_| is_message) {
-                        disturbed.fetch_add(1, Ordering::SeqCst);
-                        to.write_all(&frame).await?;
+                Fault::Late => {
+                    while let Ok(next) = timeout(FOLLOWS, self.frame()).await {
+                        let next = next?;
+                        to.write_all(&next).await?;
+                        if is_message(&next) {
+                            messages += 1;
+                            happened();
+                            break;
+                        }
                     }
+                    to.write_all(&frame).await?;
                 }
             }
         }
     }
+}
+
+/// Whether a frame is a message. Pings, pongs and closes are none.
+fn is_message(frame: &[u8]) -> bool {
+    frame[0] & 0x0f <= 2
 }
 
 /// Bytes of the frame that begins here; none while that cannot be told.

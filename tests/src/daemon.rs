@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
 use crate::assets::ModelDirectory;
+use crate::small_disk::SmallDisk;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +24,8 @@ pub struct Daemon {
     pub addr: SocketAddr,
     child: Child,
     directory: Arc<TempDir>,
+    /// Where its data directory is for others.
+    data: PathBuf,
     _model: ModelDirectory,
 }
 
@@ -84,9 +87,36 @@ impl Daemon {
     ///
     /// As for `start`.
     pub async fn start_in(directory: Arc<TempDir>, arguments: &[&str]) -> anyhow::Result<Self> {
+        let data = directory.path().join("data");
+        let command = Command::new(program()?);
+        Self::spawn(directory, command, arguments, |_| data).await
+    }
+
+    /// As `start`, with a data directory on a disk of its own, which goes with it.
+    ///
+    /// # Errors
+    ///
+    /// As for `start`, and when there is no such disk.
+    pub async fn start_on(disk: &SmallDisk, arguments: &[&str]) -> anyhow::Result<Self> {
+        let directory = Arc::new(tempfile::tempdir()?);
+        let data = directory.path().join("data");
+        fs::create_dir(&data)?;
+        let command = disk.command(&data, &program()?);
+        Self::spawn(directory, command, arguments, |child| {
+            SmallDisk::seen_from_outside(child, &data)
+        })
+        .await
+    }
+
+    async fn spawn(
+        directory: Arc<TempDir>,
+        mut command: Command,
+        arguments: &[&str],
+        data: impl FnOnce(&Child) -> PathBuf,
+    ) -> anyhow::Result<Self> {
         let model = ModelDirectory::of_reference("bert-shaped")?;
         let file = |name: &str| fs::File::create(directory.path().join(name));
-        let child = Command::new(program()?)
+        let child = command
             .env_clear()
             .args(["--listen", "127.0.0.1:0", "--device", "cpu", "--model"])
             .arg(model.path())
@@ -100,6 +130,7 @@ impl Daemon {
             .spawn()?;
         let mut daemon = Self {
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: data(&child),
             child,
             directory,
             _model: model,
@@ -140,7 +171,7 @@ impl Daemon {
 
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data.clone()
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -7,6 +7,7 @@
 //! | [`test_server`] | the real daemon in this process, with directories of its own |
 //! | [`mod@reference`] | tensors computed by PyTorch, and our models on the same weights |
 //! | [`daemon`] | the built daemon as a process of its own, and what it uses |
+//! | [`small_disk`] | a disk that can really be full, for it |
 //! | [`traffic`] | messages as a client of a small model sends them |
 //! | [`messages`] | one of every message |
 //! | [`decoders`] | everything that reads bytes of strangers, for fuzzing |
@@ -25,6 +26,7 @@ pub mod log;
 pub mod messages;
 pub mod raw_client;
 pub mod reference;
+pub mod small_disk;
 pub mod test_server;
 pub mod traffic;
 

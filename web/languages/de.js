@@ -716,6 +716,7 @@ export const DE = {
   "error.Text": "Die Datei oder ein Text darin ist nicht brauchbar.",
   "error.TokenNeeded": "Der Server verlangt ein Token, das er annimmt.",
   "error.TokenizerMismatch": "Tokenizer und Modell gehören nicht zusammen.",
+  "error.TurnedAway": "Der Server öffnet hier keine Sitzung.",
   "error.UnknownCall": "Die Seite hat etwas verlangt, das der Client nicht kennt.",
   "error.WorkerFailed": "Der Teil der Seite, der die Arbeit tut, hat aufgehört.",
   "error.WrongArtifact":
@@ -745,6 +746,7 @@ export const DE = {
   "advice.SessionGone": "Trainieren Sie noch einmal: Die Beispiele müssen neu gesendet werden.",
   "advice.TokenNeeded":
     "Der Betreiber des Servers gibt Ihnen eines. Es bleibt in diesem Tab, bis Sie ihn schließen.",
+  "advice.TurnedAway": "Ein neuer Versuch hilft nicht. Fragen Sie den Betreiber des Servers.",
   "advice.UnknownAdapter":
     "Fragen Sie den Server nach seiner Liste von Adaptern, und wählen Sie einen davon.",
   "advice.UnknownCut": "Wählen Sie unter „Modell und Gerät“ einen anderen Schnitt.",

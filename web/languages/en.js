@@ -720,6 +720,7 @@ export const EN = {
   "error.Text": "The file or a text in it cannot be used.",
   "error.TokenNeeded": "The server asks for a token that it accepts.",
   "error.TokenizerMismatch": "Tokenizer and model do not belong together.",
+  "error.TurnedAway": "The server does not open a session here.",
   "error.UnknownCall": "The page asked for something that the client does not know.",
   "error.WorkerFailed": "The part of the page that does the work stopped.",
   "error.WrongArtifact": "A file of the server is not the one that it announces; nothing was run.",
@@ -744,6 +745,7 @@ export const EN = {
   "advice.SessionGone": "Train again: the examples have to be sent once more.",
   "advice.TokenNeeded":
     "Whoever runs the server gives you one. It stays in this tab until you close it.",
+  "advice.TurnedAway": "Trying again will not help. Ask whoever runs the server.",
   "advice.UnknownAdapter": "Ask the server for its list of adapters, and choose one of them.",
   "advice.UnknownCut": "Choose another cut under “Model and device”.",
   "advice.Unreachable":

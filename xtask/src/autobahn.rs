@@ -243,16 +243,14 @@ type Counts = BTreeMap<(usize, Verdict), usize>;
 
 /// Writes the tables; also how many cases failed.
 fn report(workspace: &Workspace, index: &Value) -> Result<(String, usize)> {
-    let (machine, commit) = (machine::machine(), machine::commit(workspace));
     let mut document = format!(
         "# Autobahn|Testsuite against the daemon's WebSocket\n\n\
-         Written by `cargo xtask autobahn`; suite {SUITE}; commit {commit}; {} cores of {}.\n\n\
+         Written by `cargo xtask autobahn`; suite {SUITE}; {}.\n\n\
          `echo` is an echo behind the daemon's own listener and upgrade (`server::listener::Door`,\n\
          `server::connection::bounded`). `session` is the daemon's endpoint: a case that expects its message back is\n\
          *refused* there, with close code {REFUSED}, because no such message is a frame of `cutlayer.v1`. Limits and\n\
          compression are asked of the echo only; compression is not offered (docs/protocol.md).\n",
-        machine["cores"],
-        machine["cpu"].as_str().unwrap_or("unknown"),
+        machine::sentence(workspace),
     );
     let mut failed = Vec::new();
     for agent in ["echo", "session"] {

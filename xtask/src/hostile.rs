@@ -4,10 +4,11 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::experiment::machine;
+use crate::measured::{self, Measured, moments, told};
 use crate::shell;
 use crate::step::Step;
 use crate::workspace::Workspace;
@@ -22,26 +23,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut command = Command::new(program);
     command.current_dir(&workspace.root).arg("hostile");
     shell::forget_package(&mut command);
-    let transcript = shell::run_shown(&mut command)?;
+    let measured = Measured::run(&mut command)?;
     ensure!(
-        transcript.success,
+        measured.success,
         "The daemon did not survive, or was not built: see what it says above."
     );
-    let lines = transcript.output.lines();
-    let records: Vec<Value> = lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    let path = workspace.root.join("docs/results/hostile.md");
-    let machine = machine::machine();
-    let head = format!(
-        "commit {}; {} cores of {}",
-        machine::commit(workspace),
-        machine["cores"],
-        machine["cpu"].as_str().unwrap_or("unknown")
-    );
-    let document = document(&head, &records)?;
-    std::fs::write(&path, document)
-        .with_context(|| format!("Make {} writable.", path.display()))?;
+    let records = measured.records;
+    let document = document(&machine::sentence(workspace), &records)?;
+    let path = measured::write(workspace, "hostile.md", &document)?;
     step.done(format_args!("{} written", path.display()));
     let served = records.iter().all(|record| record["bystander"].is_null());
     Ok(match served {
@@ -80,8 +69,8 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
             "| {} | {:.1} | {} | {} | {} | {} | {} | {} |\n",
             record["attack"].as_str().unwrap_or_default(),
             record["seconds"].as_f64().unwrap_or_default(),
-            three(&record["rss_bytes"], 1e6),
-            three(&record["files"], 1.0),
+            moments(&record["rss_bytes"], 1e6),
+            moments(&record["files"], 1.0),
             millis("median"),
             millis("p99"),
             millis("most"),
@@ -90,14 +79,7 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
     }
     text += "\nWhat the clients were told, and how many of them:\n\n";
     for record in &attacks {
-        let told = record["told"].as_object().into_iter().flatten();
-        let told: Vec<String> = told
-            .map(|(said, clients)| format!("{said}: {clients}"))
-            .collect();
-        let told = match told.is_empty() {
-            true => "nothing".to_owned(),
-            false => told.join("; "),
-        };
+        let told = told(record).unwrap_or_else(|| "nothing".to_owned());
         let text_of = |key: &str| record[key].as_str().unwrap_or_default();
         text += &format!(
             "- **{}** ({}): {told}.\n",
@@ -109,15 +91,6 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
         }
     }
     Ok(text)
-}
-
-/// Before, at most, after.
-fn three(values: &Value, unit: f64) -> String {
-    let values = values.as_array().into_iter().flatten();
-    let values: Vec<String> = values
-        .map(|value| format!("{:.0}", value.as_f64().unwrap_or_default() / unit))
-        .collect();
-    values.join(" / ")
 }
 
 #[cfg(test)]

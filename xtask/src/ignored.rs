@@ -2,7 +2,8 @@
 //!
 //! A test that needs what may be absent is `#[ignore = "needs ..."]`. The words of its name or of its reason say
 //! which: `needs_shared_data`, `needs torch`, `needs_chromium`, `needs vulkan`, `needs_models`, `needs proxies`,
-//! `needs npm`.
+//! `needs npm`, `needs tmpfs`. One that takes too long for every run names the command that runs it:
+//! `needs cargo xtask faults`.
 
 /// Names something that a test needs and a machine may not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,12 +16,16 @@ pub(crate) enum Need {
     Torch,
     /// The reverse proxies nginx and Caddy.
     Proxies,
+    /// The right to mount a small disk, as root or in a user namespace.
+    Tmpfs,
     /// A Vulkan driver, in software at least.
     Vulkan,
     /// Chromium with its driver, and the built page.
     Chromium,
     /// The packed client for pages of others.
     Npm,
+    /// More time than a test run has; `cargo xtask faults` takes it.
+    Faults,
 }
 
 /// Holds a test that the first run did not run.
@@ -36,14 +41,16 @@ pub(crate) struct IgnoredTest {
 
 impl Need {
     /// Every need, cheapest first.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Models,
         Self::SharedData,
         Self::Torch,
         Self::Proxies,
+        Self::Tmpfs,
         Self::Vulkan,
         Self::Chromium,
         Self::Npm,
+        Self::Faults,
     ];
 
     /// The name of the stage that runs the tests with this need.
@@ -53,9 +60,11 @@ impl Need {
             Self::SharedData => "tests with shared data",
             Self::Torch => "tests with torch",
             Self::Proxies => "tests behind proxies",
+            Self::Tmpfs => "tests on a full disk",
             Self::Vulkan => "tests on software Vulkan",
             Self::Chromium => "page in Chromium",
             Self::Npm => "npm package in Chromium",
+            Self::Faults => "faults at full size",
         }
     }
 
@@ -66,9 +75,11 @@ impl Need {
             Self::SharedData => "shared data",
             Self::Torch => "torch",
             Self::Proxies => "proxies",
+            Self::Tmpfs => "tmpfs",
             Self::Vulkan => "vulkan",
             Self::Chromium => "chromium",
             Self::Npm => "npm",
+            Self::Faults => "cargo xtask faults",
         }
     }
 }
@@ -106,12 +117,13 @@ fn parse(line: &str) -> Option<IgnoredTest> {
 mod tests {
     use super::*;
 
-    const OUTPUT: &str = "running 6 tests\n\
+    const OUTPUT: &str = "running 7 tests\n\
         test peft::needs_torch_export_gives_the_same_logits ... ignored\n\
         test page::trains_on_the_sample ... ignored, needs chromium and models\n\
         test session::resumes ... ok\n\
         test dataset::reads_every_row ... ignored, needs ../shared/data\n\
         test bench::takes_an_hour ... ignored, slow\n\
+        test faults::kills::at_random ... ignored, needs cargo xtask faults\n\
         test shared/src/lib.rs - text (line 12) ... ignored\n";
 
     /// Breaks when a test with a need is never run, or runs in two stages.
@@ -126,6 +138,7 @@ mod tests {
                 Some(Need::Chromium),
                 Some(Need::SharedData),
                 None,
+                Some(Need::Faults),
                 None
             ]
         );

@@ -15,10 +15,12 @@ mod bench;
 mod browser;
 mod check;
 mod experiment;
+mod faults;
 mod fuzz;
 mod hostile;
 mod ignored;
 mod integrity;
+mod measured;
 mod npm;
 mod page;
 mod release;
@@ -73,6 +75,8 @@ enum Command {
     Autobahn,
     /// Measures memory and latency of the daemon while strangers do their worst.
     Hostile,
+    /// Lets networks, disks, processes and clients fail, and holds what the daemon makes of it to the undisturbed run.
+    Faults,
     /// Runs the daemon for hours under mixed traffic and draws what it used.
     Soak(soak::Args),
     /// Builds the browser client and the page, and prints their sizes and the sha256 of the release.
@@ -116,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Fuzz(args) => fuzz::run(&workspace, &args),
         Command::Autobahn => autobahn::run(&workspace),
         Command::Hostile => hostile::run(&workspace),
+        Command::Faults => faults::run(&workspace),
         Command::Soak(args) => soak::run(&workspace, &args),
         Command::Wasm => {
             assets::fetch(&workspace, assets::SAMPLE)?;

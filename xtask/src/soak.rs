@@ -5,13 +5,13 @@
 
 mod plot;
 
-use std::fs;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::experiment::machine;
+use crate::measured::{self, Measured};
 use crate::shell;
 use crate::step::Step;
 use crate::workspace::Workspace;
@@ -50,30 +50,22 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         .current_dir(&workspace.root)
         .args(["soak", &format!("{seconds:.0}")]);
     shell::forget_package(&mut command);
-    let transcript = shell::run_shown(&mut command)?;
+    let Measured {
+        lines,
+        records,
+        success,
+        ..
+    } = Measured::run(&mut command)?;
     ensure!(
-        transcript.success,
+        success,
         "The daemon did not survive, or was not built: see what it says above."
     );
-    let lines: Vec<&str> = transcript
-        .output
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .collect();
-    let records: Vec<Value> = lines
-        .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
-    let machine = machine::machine();
     let head = format!(
-        "`cargo xtask soak --hours {}`; commit {}; {} cores of {}",
+        "`cargo xtask soak --hours {}`; {}",
         args.hours,
-        machine::commit(workspace),
-        machine["cores"],
-        machine["cpu"].as_str().unwrap_or("unknown")
+        machine::sentence(workspace)
     );
     let document = document(&head, &records)?;
-    let results = workspace.root.join("docs/results");
     let drawn: Vec<Panel> = SERIES
         .map(|(key, name, unit)| Panel {
             name,
@@ -88,8 +80,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         ),
         ("soak.md", document),
     ] {
-        let path = results.join(name);
-        fs::write(&path, text).with_context(|| format!("Make {} writable.", path.display()))?;
+        measured::write(workspace, name, &text)?;
     }
     step.done("docs/results/soak.md written");
     let ended = records.last().is_some_and(|last| last["ended"] == 0);

@@ -106,6 +106,25 @@ pub(crate) fn proxies(workspace: &Workspace) -> Result<()> {
     apt_install(workspace, "Testing behind proxies", &packages)
 }
 
+/// Makes sure that a small disk can be mounted, in a namespace of one process.
+///
+/// # Errors
+/// One sentence that says what is not allowed here.
+pub(crate) fn small_disks() -> Result<()> {
+    // As `tests/src/small_disk.rs` does it: as root, or as anybody in a user namespace.
+    let can_mount = |way: &&str| {
+        let mut command = Command::new("unshare");
+        command.args([*way, "mount", "-t", "tmpfs", "tmpfs"]);
+        shell::succeeds(command.arg(std::env::temp_dir()))
+    };
+    match ["-m", "-Urm"].iter().any(can_mount) {
+        true => Ok(()),
+        false => bail!(
+            "No tmpfs can be mounted here: run as root, or allow user namespaces, and install util-linux."
+        ),
+    }
+}
+
 /// Finds a Python that can run the reference: `CUTLAYER_PYTHON`, else the checkout's `.venv`, else the system's.
 ///
 /// # Errors

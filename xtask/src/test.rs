@@ -261,6 +261,10 @@ impl Run<'_> {
             Need::Proxies => system::proxies(workspace)
                 .map(|()| Env::new())
                 .map_err(|error| error.to_string()),
+            Need::Tmpfs => system::small_disks()
+                .map(|()| Env::new())
+                .map_err(|error| error.to_string()),
+            Need::Faults => Err("They take long: `cargo xtask faults` runs them.".to_owned()),
             Need::Vulkan | Need::Chromium | Need::Npm if quick => {
                 Err("Left out by --quick.".to_owned())
             }

@@ -192,6 +192,20 @@ async fn a_server_that_stays_away_is_given_up_after_a_bounded_number_of_attempts
     assert_eq!(error.name(), "Disconnected");
 }
 
+/// Breaks when a server has to wait for a client that has given the session up.
+#[tokio::test]
+async fn a_link_that_meets_a_gap_closes_its_connection() {
+    let (mine, mut theirs) = pair();
+    let mut link = Link::new(mine, Rc::default());
+    let second = encode_server(2, &welcome(), &[]).unwrap();
+    theirs.send(second).await.unwrap();
+    let error = link.receive().await.unwrap_err();
+    assert_eq!(error.name(), "Protocol");
+    // And not only when the link is dropped.
+    assert!(theirs.receive().await.is_err());
+    drop(link);
+}
+
 /// The answer of a server to a link that is welcomed, loses its connection and comes back.
 async fn answered(answer: ServerMessage) -> ClientError {
     let (mine, mut lines) = dialled();

@@ -12,7 +12,9 @@ use wasm_bindgen::closure::Closure;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
-use crate::browser::sleep;
+use crate::artifacts::{CATALOGUE_BYTES_MAX, CATALOGUE_PATH};
+use crate::browser::{fetch, sleep};
+use crate::cache::Unfetched;
 use crate::error::ClientError;
 use crate::server::Server;
 
@@ -44,7 +46,8 @@ impl BrowserTransport {
     ///
     /// # Errors
     ///
-    /// `ClientError::Disconnected` when nobody answers.
+    /// `ClientError::Disconnected` when nobody answers; `TokenNeeded` and `TurnedAway` when the
+    /// server does not let this page ask for anything.
     pub async fn connect(server: &Server) -> Result<Self, ClientError> {
         let trace = TraceId::draw()?;
         Self::open(server, trace, &format!("trace={trace}")).await
@@ -93,8 +96,17 @@ impl BrowserTransport {
         // Either the socket opens, or the first thing that comes is its end.
         match futures_util::future::select(open, transport.inbox.next()).await {
             futures_util::future::Either::Left((Ok(()), _)) => Ok(transport),
-            _ => Err(disconnected("the server does not answer")),
+            _ => Err(unopened(server).await),
         }
+    }
+}
+
+/// Why a socket did not open. A browser does not tell; of a request it tells the status, and the
+/// catalogue asks for the same token.
+async fn unopened(server: &Server) -> ClientError {
+    match fetch(server, CATALOGUE_PATH, CATALOGUE_BYTES_MAX).await {
+        Err(Unfetched::Status(status)) => ClientError::unopened(status),
+        _ => disconnected("the server does not answer"),
     }
 }
 

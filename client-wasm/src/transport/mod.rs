@@ -45,7 +45,8 @@ pub trait Transport {
     ///
     /// # Errors
     ///
-    /// `ClientError::Disconnected` when nobody answers.
+    /// `ClientError::Disconnected` when nobody answers; `TokenNeeded` and `TurnedAway` when the
+    /// server does, and will not let this client in.
     async fn reopen(&mut self) -> Result<(), ClientError>;
 
     /// Waits so many milliseconds.

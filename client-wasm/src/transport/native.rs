@@ -7,10 +7,10 @@ use shared::protocol::limits::Limits;
 use shared::protocol::message::SUBPROTOCOL;
 use shared::protocol::resume::RESUMING_QUERY;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::{SESSION_PATH, TraceId, Transport, closed, disconnected};
@@ -30,7 +30,8 @@ impl NativeTransport {
     ///
     /// # Errors
     ///
-    /// `ClientError::Disconnected` when nobody answers, or not in this protocol.
+    /// `ClientError::Disconnected` when nobody answers, or not in this protocol; `TokenNeeded` and
+    /// `TurnedAway` when the server lets nobody in so.
     pub async fn connect(server: impl Into<Server>) -> Result<Self, ClientError> {
         Self::open(server.into(), SESSION_PATH).await
     }
@@ -73,12 +74,20 @@ impl NativeTransport {
             .max_frame_size(Some(bytes_max));
         let (socket, _) = connect_async_with_config(request, Some(config), true)
             .await
-            .map_err(|error| lost(&error))?;
+            .map_err(unopened)?;
         Ok(Self {
             server,
             socket,
             trace,
         })
+    }
+}
+
+/// Why no connection was opened.
+fn unopened(error: tungstenite::Error) -> ClientError {
+    match error {
+        tungstenite::Error::Http(answer) => ClientError::unopened(answer.status().as_u16()),
+        error => disconnected(error.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@ use shared::adapter::{AdapterError, archive};
 
 use crate::quota::QuotaError;
 use crate::state::StateError;
+use crate::store::durable;
 use crate::trainer::TrainerError;
 
 /// An adapter was not kept, given or changed.
@@ -64,6 +65,17 @@ pub enum AdaptersError {
     Trainer(#[source] TrainerError),
 }
 
+impl AdaptersError {
+    /// Whether there was no room on the device: nothing was kept, and with room it can be.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io(error) => durable::is_full(error),
+            Self::State(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
+
 /// What is wrong with an adapter, without what stands in its files: a parser repeats what it read.
 fn told(error: &AdapterError) -> String {
     match error {
@@ -94,6 +106,14 @@ impl From<TrainerError> for AdaptersError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied];
+        let full = kinds.map(|kind| AdaptersError::Io(kind.into()).is_full());
+        assert_eq!(full, [true, false]);
+        assert!(!AdaptersError::State(StateError::UnknownJob).is_full());
+    }
 
     #[test]
     fn nothing_of_the_files_is_repeated() {

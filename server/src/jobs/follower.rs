@@ -2,16 +2,19 @@
 //!
 //! It takes every report at once, so that the trainer waits for nobody: it writes it down, counts
 //! steps, and passes it on to the session that is attached. A session that does not keep up is not
-//! told any more.
+//! told any more. Where the disk is full, reports wait in memory until there is room, within a
+//! bound.
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use super::attached::{Remembered, Report};
+use super::backlog::{Backlog, RETRY};
 use super::examples::Examples;
 use super::recorder::RunRecorder;
 use super::runs::{Runs, log_unwritten};
@@ -31,6 +34,10 @@ pub(super) struct Follower {
     pub(super) is_alone: bool,
     pub(super) recorder: RunRecorder,
     pub(super) reports: mpsc::Receiver<TrainerEvent>,
+    /// What was reported and is not written yet.
+    pub(super) backlog: Backlog,
+    /// Whether the last report has come.
+    pub(super) has_ended: bool,
     /// The session, as long as there is one.
     pub(super) subscriber: Option<mpsc::Sender<Report>>,
     pub(super) examples: Arc<Examples>,
@@ -52,6 +59,33 @@ enum End {
     LeftForLater,
 }
 
+/// What became of a run's adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    No,
+    NoRoom,
+}
+
+/// Why a report is not written.
+#[derive(Debug)]
+enum Unwritten {
+    /// The disk is full. This is the report, to come again.
+    NoRoom(TrainerEvent),
+    /// It cannot be, and nothing behind it.
+    Failed(StateError),
+}
+
+impl Unwritten {
+    fn of(error: StateError, report: TrainerEvent) -> Self {
+        if error.is_full() {
+            Self::NoRoom(report)
+        } else {
+            Self::Failed(error)
+        }
+    }
+}
+
 impl Follower {
     pub(super) async fn follow(mut self) {
         let shutdown = self.runs.shutdown().clone();
@@ -59,11 +93,16 @@ impl Follower {
             let end = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => Some(self.stop().await),
-                report = self.reports.recv() => self.take(report).await,
+                report = self.reports.recv(), if !self.has_ended => self.take(report).await,
+                () = self.backlog.is_due() => self.write_backlog().await,
                 () = left(self.subscriber.as_ref()) => self.go_on_alone(),
             };
             if let Some(end) = end {
                 break end;
+            }
+            if self.backlog.is_too_long() {
+                tracing::error!(job = %self.key, "too much of a run waits for room on the disk");
+                break self.stop().await;
             }
         };
         self.settle(end).await;
@@ -74,27 +113,57 @@ impl Follower {
         // A trainer that lets go of a run without a word has failed.
         let event = report.unwrap_or(TrainerEvent::Failed);
         self.count(&event);
-        let ends = matches!(event, TrainerEvent::Done(_) | TrainerEvent::Failed);
-        if ends {
+        if is_end(&event) {
+            self.has_ended = true;
             self.runs.forget(self.key);
         }
-        match self.write_down(event).await {
-            Ok(event) => {
-                self.pass_on(Ok(event));
-                if ends {
-                    Some(End::Written)
-                } else if self.subscriber.is_none() {
-                    self.go_on_alone()
-                } else {
-                    None
+        if !self.backlog.waits() || self.recorder.keeps(&event) {
+            self.backlog.push(event);
+        }
+        if self.backlog.is_held() {
+            return None;
+        }
+        self.write_backlog().await
+    }
+
+    /// Writes down what was reported, in order, and passes it on. What finds the disk full waits
+    /// with everything behind it.
+    async fn write_backlog(&mut self) -> Option<End> {
+        while let Some(event) = self.backlog.pop() {
+            let ends = is_end(&event);
+            match self.write_down(event).await {
+                Ok(event) => {
+                    self.pass_on(Ok(event));
+                    if self.backlog.goes_on() {
+                        tracing::info!(job = %self.key, "there is room for what a run reports");
+                    }
+                    if !self.backlog.is_empty() {
+                        self.let_session_take().await;
+                    }
+                }
+                Err(Unwritten::NoRoom(event)) => {
+                    if self.backlog.put_back(event) {
+                        let sentence = "the disk is full; what a run reports waits for room";
+                        tracing::error!(job = %self.key, "{sentence}");
+                    }
+                    return None;
+                }
+                Err(Unwritten::Failed(error)) => {
+                    // Its history would have a hole.
+                    self.pass_on(Err(error));
+                    return Some(End::GivenUp(FailureClass::State));
                 }
             }
-            Err(error) => {
-                // Its history would have a hole.
-                self.pass_on(Err(error));
-                Some(End::GivenUp(FailureClass::State))
+            if ends {
+                return Some(End::Written);
+            }
+            if self.subscriber.is_none()
+                && let Some(end) = self.go_on_alone()
+            {
+                return Some(end);
             }
         }
+        None
     }
 
     /// Counts the steps of a report for its tenant. Some reports are dropped where many come at
@@ -115,37 +184,58 @@ impl Follower {
 
     /// Writes a report into the log, and says what was written: a run whose adapter nobody has,
     /// neither a session nor the disk, has failed.
-    async fn write_down(&mut self, mut event: TrainerEvent) -> Result<TrainerEvent, StateError> {
+    async fn write_down(&mut self, mut event: TrainerEvent) -> Result<TrainerEvent, Unwritten> {
         // Kept first: a job that is done has its adapter. One without a step has trained none.
         if matches!(event, TrainerEvent::Done(done) if done.steps > 0) && self.is_alone {
             // The best validation in the log is what is said of the adapter.
-            self.recorder.flush().await?;
-            if !self.keep_adapter().await && self.subscriber.is_none() {
-                tracing::error!(job = %self.key, "a run has ended, and its adapter is nowhere");
-                event = TrainerEvent::Failed;
+            if let Err(error) = self.recorder.flush().await {
+                return Err(Unwritten::of(error, event));
+            }
+            match self.keep_adapter().await {
+                Kept::NoRoom => return Err(Unwritten::NoRoom(event)),
+                Kept::No if self.subscriber.is_none() => {
+                    tracing::error!(job = %self.key, "a run has ended, and its adapter is nowhere");
+                    event = TrainerEvent::Failed;
+                }
+                Kept::Yes | Kept::No => {}
             }
         }
-        self.recorder.record(&event).await?;
-        Ok(event)
+        match self.recorder.record(&event).await {
+            Ok(()) => Ok(event),
+            Err(error) => Err(Unwritten::of(error, event)),
+        }
     }
 
     /// Keeps what the run has trained, and says whether it is kept.
-    async fn keep_adapter(&self) -> bool {
+    async fn keep_adapter(&self) -> Kept {
         let job = self.key;
         let kept = self.runs.adapters().keep(job, self.tenant, self.run.id());
         match kept.await {
             Ok(Some(adapter)) => {
                 tracing::info!(%job, %adapter, "an adapter is kept");
-                true
+                Kept::Yes
             }
             Ok(None) => {
                 tracing::error!(%job, "the trainer does not have the whole of an adapter");
-                false
+                Kept::No
+            }
+            Err(error) if error.is_full() => {
+                tracing::warn!(%job, "an adapter could not be kept: the disk is full");
+                Kept::NoRoom
             }
             Err(error) => {
                 tracing::error!(%job, ?error, "an adapter could not be kept");
-                false
+                Kept::No
             }
+        }
+    }
+
+    /// Lets the session take what it was told, where much comes at once. Not for long, and it waits
+    /// for no client.
+    async fn let_session_take(&self) {
+        if let Some(subscriber) = &self.subscriber {
+            // The places are given back at once.
+            let _ = timeout(RETRY, subscriber.reserve_many(RUN_EVENTS_RESERVED)).await;
         }
     }
 
@@ -200,8 +290,13 @@ impl Follower {
                 return end;
             }
         }
+        if let Some(end) = self.write_backlog().await {
+            return end;
+        }
         match suspended {
             Ok(()) => End::LeftForLater,
+            // It has ended, and there is no room for that: a later process brings it there again.
+            Err(_) if self.backlog.waits() => End::LeftForLater,
             Err(error) => {
                 tracing::error!(job = %self.key, %error, "a run could not be left for later");
                 End::GivenUp(FailureClass::Trainer)
@@ -235,6 +330,11 @@ impl Follower {
         }
         self.examples.let_go().await;
     }
+}
+
+/// Whether nothing follows a report.
+fn is_end(report: &TrainerEvent) -> bool {
+    matches!(report, TrainerEvent::Done(_) | TrainerEvent::Failed)
 }
 
 /// Waits until a session has left; for ever, where there is none.

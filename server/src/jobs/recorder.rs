@@ -3,7 +3,8 @@
 //! Changes of state are written before the client hears of them. Steps and validations are
 //! collected, so that a run of short steps does not wait for the disk at each: they are written with
 //! the next change of state, or with the first of them that comes `WRITE_EVERY` after the writing
-//! before. Nothing is dropped: what cannot be written is an error, and ends the run.
+//! before. Nothing is dropped: what cannot be written is an error, and ends the run. A full disk
+//! does not: what waits still waits then, and is written when there is room.
 
 use std::time::Duration;
 
@@ -56,11 +57,17 @@ impl RunRecorder {
         }
     }
 
+    /// Whether the log has a place for a report; not every step has one.
+    pub fn keeps(&self, report: &TrainerEvent) -> bool {
+        !matches!(report, TrainerEvent::Step(report) if !self.thinning.keeps(report.step))
+    }
+
     /// Takes a report of the run.
     ///
     /// # Errors
     ///
-    /// When the state cannot be written.
+    /// When the state cannot be written. Where the disk is full this report is not taken, and may
+    /// come again.
     pub async fn record(&mut self, report: &TrainerEvent) -> Result<(), StateError> {
         let event = match report {
             TrainerEvent::Started { steps_total } => {
@@ -93,7 +100,11 @@ impl RunRecorder {
         if may_wait && self.written.elapsed() < WRITE_EVERY {
             return Ok(());
         }
-        self.write().await
+        let written = self.write().await;
+        if written.as_ref().is_err_and(StateError::is_full) {
+            self.waiting.pop();
+        }
+        written
     }
 
     /// Writes what waits, so that the log has all that has happened.
@@ -135,13 +146,23 @@ impl RunRecorder {
 
     async fn write(&mut self) -> Result<(), StateError> {
         let (job, events) = (self.job, std::mem::take(&mut self.waiting));
-        let state = self
-            .state
-            .call(move |store| store.append(job, &events, UnixMillis::now()))
-            .await?;
-        self.stands = state;
-        self.written = Instant::now();
-        Ok(())
+        let appended = self.state.call(move |store| {
+            let appended = store.append(job, &events, UnixMillis::now());
+            Ok((appended, events))
+        });
+        match appended.await? {
+            (Ok(state), _) => {
+                self.stands = state;
+                self.written = Instant::now();
+                Ok(())
+            }
+            (Err(error), events) => {
+                if error.is_full() {
+                    self.waiting = events;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -151,8 +172,8 @@ mod tests {
     use shared::protocol::message::{DoneReason, StepReport, TrainDone};
 
     use super::*;
-    use crate::state::EventRecord;
-    use crate::state::sqlite::test_support::{LOCAL, new_job, opened};
+    use crate::state::sqlite::test_support::{Ballast, LOCAL, new_job, opened};
+    use crate::state::{EventRecord, StateStore};
 
     fn step(step: u32) -> TrainerEvent {
         TrainerEvent::Step(StepReport {
@@ -244,6 +265,58 @@ mod tests {
         let expected = ["queued", "started", "step", "queued", "resumed", "paused"];
         assert_eq!(kinds, expected);
         assert_eq!(stands, JobState::Paused);
+    }
+
+    /// Breaks when a full disk loses what was reported, or has it written twice.
+    #[tokio::test]
+    async fn what_finds_no_room_is_written_once_when_there_is_some() {
+        let (directory, state) = opened();
+        let job = new_job(1);
+        let key = job.key;
+        state.create_job(&job, UnixMillis(1)).unwrap();
+        let ballast = Ballast::fill(&directory, &state);
+        let state = StateHandle::new(state);
+        let mut recorder = RunRecorder::resume(state.clone(), key, JobState::Queued);
+        // A short one, so that each of its steps is kept.
+        let mut reports = vec![TrainerEvent::Started { steps_total: 900 }];
+        for number in 1..900 {
+            let pair = [TrainerEvent::Paused, TrainerEvent::Continued];
+            reports.extend(pair);
+            reports.push(step(number));
+        }
+        let mut ballast = Some(ballast);
+        let mut written = 0;
+        for report in &reports {
+            if let Err(error) = recorder.record(report).await {
+                assert!(error.is_full(), "{error}");
+                // As often as one likes.
+                assert!(
+                    recorder
+                        .record(report)
+                        .await
+                        .is_err_and(|error| error.is_full())
+                );
+                let Some(ballast) = ballast.take() else { break };
+                ballast.drop_overboard();
+                recorder.record(report).await.unwrap();
+            }
+            written += 1;
+            if ballast.is_none() && written % 60 == 0 {
+                break;
+            }
+        }
+        assert!(ballast.is_none(), "it was never full");
+        recorder.flush().await.unwrap();
+        let events = state.call(move |store| store.events(LOCAL, key, 0, 10_000, usize::MAX));
+        let (events, _) = events.await.unwrap().unwrap();
+        let kinds = events.iter().skip(1).map(|event| event.kind.as_str());
+        let expected = reports[..written].iter().map(|report| match report {
+            TrainerEvent::Started { .. } => "started",
+            TrainerEvent::Paused => "paused",
+            TrainerEvent::Continued => "continued",
+            _ => "step",
+        });
+        assert!(kinds.eq(expected));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use super::attached::{Attached, Remembered, Report};
+use super::backlog::Backlog;
 use super::examples::Examples;
 use super::follower::Follower;
 use super::recorder::RunRecorder;
@@ -230,6 +231,8 @@ impl Runs {
             is_alone,
             recorder,
             reports,
+            backlog: Backlog::default(),
+            has_ended: false,
             subscriber,
             examples,
             files,

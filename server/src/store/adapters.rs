@@ -4,8 +4,8 @@
 //! Both are sealed where the data directory is, and belong to their adapter and their name: no file
 //! passes for another one, or for one of another adapter.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -109,6 +109,34 @@ impl AdapterFiles {
     }
 }
 
+/// Copies an adapter into a directory of its own below another one, for whoever may read that: it
+/// is not sealed, and not for the daemon only. Gives the directory.
+///
+/// # Guarantee
+///
+/// The copy is whole and on disk when this returns `Ok`; after a failure there is none.
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub fn export(below: &Path, name: &str, files: &PeftFiles) -> io::Result<PathBuf> {
+    let directory = below.join(name);
+    fs::create_dir_all(&directory)?;
+    let write = |name: &str, bytes: &[u8]| {
+        let mut file = File::create(directory.join(name))?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let written = write(CONFIG_FILE, &files.config)
+        .and_then(|()| write(TENSORS_FILE, &files.tensors))
+        .and_then(|()| durable::sync_directory(&directory));
+    if written.is_err() {
+        // It failed for a reason that is reported; half an adapter would pass for one.
+        let _ = fs::remove_dir_all(&directory);
+    }
+    written.map(|()| directory)
+}
+
 /// What adapters had on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RemovedAdapterFiles {
@@ -167,6 +195,22 @@ mod tests {
         let removed = |files, bytes| RemovedAdapterFiles { files, bytes };
         assert_eq!(files.remove().unwrap(), removed(2, 14));
         assert_eq!(files.remove().unwrap(), removed(0, 0));
+    }
+
+    #[test]
+    fn a_copy_is_whole_or_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = export(root.path(), "job-1", &adapter()).unwrap();
+        assert_eq!(directory, root.path().join("job-1"));
+        assert_eq!(fs::read(directory.join(CONFIG_FILE)).unwrap(), b"settings");
+        assert_eq!(fs::read(directory.join(TENSORS_FILE)).unwrap(), b"matrix");
+        // The second file has no room.
+        let full = root.path().join("job-2");
+        fs::create_dir(&full).unwrap();
+        std::os::unix::fs::symlink("/dev/full", full.join(TENSORS_FILE)).unwrap();
+        let refused = export(root.path(), "job-2", &adapter()).unwrap_err();
+        assert!(durable::is_full(&refused));
+        assert!(!full.exists());
     }
 
     /// Breaks when an adapter lies in the clear although there is a key, or passes for another's.

@@ -2,7 +2,7 @@
 //! nothing else.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -17,6 +17,7 @@ use super::metrics::{
     BUILD_INFO, CHECKPOINT_FAILURES, CONNECTIONS_REFUSED, Description, HTTP_RESPONSES, Kind,
     PROCESS_START, REFUSALS, SESSIONS_PARKED, SESSIONS_RESUMED, STORE_BYTES, all,
 };
+use crate::store::usage::bytes_under;
 
 /// How often recorded values are folded into their buckets when nobody fetches them; they pile up
 /// in memory until then.
@@ -124,45 +125,4 @@ async fn scrape(State(served): State<Served>) -> Response {
     }
     let text = served.exporter.handle.render();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
-}
-
-/// Bytes of all files under a directory, links not followed.
-fn bytes_under(root: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    let mut open = vec![root.to_owned()];
-    while let Some(directory) = open.pop() {
-        let entries = match std::fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            // A session that ended meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && directory != root => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in entries.flatten() {
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
-                Ok(metadata) if metadata.is_file() => bytes += metadata.len(),
-                _ => {}
-            }
-        }
-    }
-    Ok(bytes)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn bytes_of_all_files_are_counted() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("a/b")).unwrap();
-        fs::write(root.path().join("one"), [0; 3]).unwrap();
-        fs::write(root.path().join("a/b/two"), [0; 40]).unwrap();
-        std::os::unix::fs::symlink(root.path(), root.path().join("a/loop")).unwrap();
-        assert_eq!(bytes_under(root.path()).unwrap(), 43);
-        assert!(bytes_under(&root.path().join("nothing")).is_err());
-    }
 }

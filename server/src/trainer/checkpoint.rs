@@ -26,7 +26,6 @@ mod error;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -174,7 +173,7 @@ impl Checkpoint {
     /// As of [`Self::load`], and `Sealed` where it was written with another key, for another run, or
     /// one of the two has no key.
     pub fn load_sealed(path: &Path, sealing: &Sealing, of: &[u8]) -> Result<Self, CheckpointError> {
-        let stored = fs::read(path)?;
+        let stored = durable::read(path)?;
         Self::from_bytes(&sealing.open_file(SealedFile::Checkpoint, of, &stored)?)
     }
 
@@ -292,6 +291,8 @@ fn sum(bytes: &[u8]) -> Option<(std::ops::Range<usize>, String)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn checkpoint() -> Checkpoint {

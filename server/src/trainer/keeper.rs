@@ -1,15 +1,14 @@
 //! When a run is written to disk, and that it goes on where that fails; and the copy of its adapter
 //! for others.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use shared::adapter::peft::{CONFIG_FILE, PeftFiles, TENSORS_FILE};
+use shared::adapter::peft::PeftFiles;
 
 use super::run::Run;
 use super::{JobId, TrainerError};
-use crate::store::JobFiles;
+use crate::store::{self, JobFiles};
 use crate::telemetry::metrics::{CHECKPOINT, CHECKPOINT_FAILURES};
 
 /// Keeps the checkpoint of one run. On the trainer's thread: between two steps the run is whole, and
@@ -72,10 +71,7 @@ pub(super) fn export(
     let started = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    let directory = directory.join(format!("job-{started}-{job}"));
-    fs::create_dir_all(&directory)?;
-    fs::write(directory.join(CONFIG_FILE), &adapter.config)?;
-    fs::write(directory.join(TENSORS_FILE), &adapter.tensors)?;
+    let directory = store::export(directory, &format!("job-{started}-{job}"), adapter)?;
     tracing::info!(job, directory = %directory.display(), "adapter exported");
     Ok(())
 }

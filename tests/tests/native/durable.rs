@@ -3,7 +3,7 @@
 
 mod alone;
 mod files;
-mod killed;
+pub mod killed;
 mod restarted;
 mod sealed;
 
@@ -23,10 +23,10 @@ use tokio::sync::OnceCell;
 use crate::samples::{server_with, train, upload};
 
 /// Of every daemon here: the first run of each is the same run.
-const SEED: u64 = 7;
+pub const SEED: u64 = 7;
 
 /// Of the run: 4 steps and a validation each. Long enough to be stopped five times.
-const EPOCHS: u32 = 500;
+pub const EPOCHS: u32 = 500;
 
 /// Longer than any run here.
 const NEVER: Duration = Duration::from_secs(100_000);
@@ -34,7 +34,7 @@ const NEVER: Duration = Duration::from_secs(100_000);
 /// The adapter of the run that nothing happens to.
 static UNDISTURBED: OnceCell<Vec<u8>> = OnceCell::const_new();
 
-fn options(data: Option<Arc<TempDir>>) -> Options {
+pub fn options(data: Option<Arc<TempDir>>) -> Options {
     Options {
         seed: Some(SEED),
         checkpoint_every: NEVER,
@@ -60,7 +60,7 @@ pub async fn begun_with(addr: SocketAddr, mut hello: Hello, epochs: u32) -> (Raw
 }
 
 /// Begins a run on what is stored, and gives its job.
-async fn train_again(addr: SocketAddr, client: &mut RawClient, epochs: u32) -> String {
+pub async fn train_again(addr: SocketAddr, client: &mut RawClient, epochs: u32) -> String {
     let message = ClientMessage::Train(train(epochs));
     client.send(&message, &[]).await.unwrap();
     let started = client.message().await.unwrap();
@@ -71,7 +71,7 @@ async fn train_again(addr: SocketAddr, client: &mut RawClient, epochs: u32) -> S
 }
 
 /// Passes over reports to the end of a run.
-async fn done(client: &mut RawClient) {
+pub async fn done(client: &mut RawClient) {
     while !matches!(client.message().await.unwrap(), ServerMessage::TrainDone(_)) {}
 }
 
@@ -102,8 +102,21 @@ pub async fn stands(addr: SocketAddr, id: &str, state: &str) -> Value {
     panic!("expected {state}; got {job}");
 }
 
+/// All jobs, when each of them has ended.
+pub async fn ended(addr: SocketAddr) -> Vec<Value> {
+    for _ in 0..6000 {
+        let page = json(addr, "/v1/jobs").await;
+        let jobs = page["jobs"].as_array().unwrap();
+        if jobs.iter().all(|job| !job["ended_millis"].is_null()) {
+            return jobs.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a job does not end");
+}
+
 /// All events of a job.
-async fn events(addr: SocketAddr, id: &str) -> Vec<Value> {
+pub async fn events(addr: SocketAddr, id: &str) -> Vec<Value> {
     let (mut all, mut next) = (Vec::new(), 0);
     loop {
         let page = json(
@@ -128,7 +141,7 @@ fn milestones(events: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-fn job_directory(data: &Path, id: &str) -> PathBuf {
+pub fn job_directory(data: &Path, id: &str) -> PathBuf {
     data.join("jobs").join(id)
 }
 
@@ -148,7 +161,7 @@ fn adapter(data: &Path, id: &str) -> Vec<u8> {
 }
 
 /// The adapter of the run with its client from the beginning to the end and no checkpoint.
-async fn undisturbed() -> &'static [u8] {
+pub async fn undisturbed() -> &'static [u8] {
     let run = async {
         let server = server_with(options(None)).await;
         let hello = server.hello().await.unwrap();

@@ -6,6 +6,7 @@ mod cli;
 mod decoders;
 mod durable;
 mod exchange;
+mod faults;
 mod gpu;
 mod hostile;
 mod operations;

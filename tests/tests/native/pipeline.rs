@@ -21,7 +21,8 @@ use tests::TestServer;
 
 use crate::samples::server;
 
-const ROWS: usize = 40;
+/// Examples of the file; a tenth of them validates.
+pub const ROWS: usize = 40;
 
 /// Examples of a class that train: a tenth of the 20 validates.
 pub const TRAIN_STEPS_AN_EPOCH: u32 = 36 / 4;

@@ -7,7 +7,7 @@
 //! | `raw` | a session that somebody else gets, is never let go, or ends where it should not |
 
 mod alone;
-mod cut;
+pub mod cut;
 mod raw;
 
 use std::time::Duration;

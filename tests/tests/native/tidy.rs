@@ -27,10 +27,22 @@ fn sources(under: &str) -> Vec<(PathBuf, String)> {
 /// The code of a file without comments, which may name anything, and without its tests, which may
 /// open files and look at clocks.
 fn code(source: &str) -> String {
-    let shipped = source.split("#[cfg(test)]\nmod tests {").next();
-    let lines = shipped.unwrap_or_default().lines();
+    let lines = shipped(source).lines();
     let lines = lines.filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The source before its tests, which may have attributes and a visibility between `cfg` and `mod`.
+fn shipped(source: &str) -> &str {
+    let Some(tests) = source.rfind("mod tests {") else {
+        return source;
+    };
+    let before = &source[..tests];
+    let belongs = |line: &str| line.starts_with("#[") || line.starts_with("pub");
+    match before.rfind("#[cfg(test)]") {
+        Some(at) if before[at..].lines().all(belongs) => &source[..at],
+        _ => source,
+    }
 }
 
 /// Whether a file holds nothing but tests.
@@ -143,6 +155,40 @@ fn shared_has_no_socket_file_clock_or_thread() {
     ] {
         assert_named_only_in(&["shared/src"], word, &[]);
     }
+}
+
+/// Breaks when data of clients is written or read beside the stores, which sync what they
+/// acknowledge and seal what they write.
+#[test]
+fn files_are_met_in_the_stores_only() {
+    let allowed = [
+        // The two seams, and what copies a whole data directory.
+        "server/src/store",
+        "server/src/store.rs",
+        "server/src/state",
+        "server/src/backup.rs",
+        // What the operator provides: the model, and the bottoms that are cut out of it.
+        "server/src/catalogue.rs",
+        "server/src/catalogue",
+        "server/src/trainer/worker.rs",
+        // Settings, and whether what they name is there.
+        "server/src/config.rs",
+        "server/src/check.rs",
+    ];
+    for word in ["std::fs", "tokio::fs"] {
+        assert_named_only_in(&["server/src"], word, &allowed);
+    }
+}
+
+#[test]
+fn what_is_shipped_ends_where_the_tests_begin() {
+    let with = |attributes: &str| format!("fn shipped() {{}}\n{attributes}mod tests {{\n}}\n");
+    for between in ["", "#[allow(clippy::unwrap_used)]\n", "pub(super) "] {
+        let tests = with(&format!("#[cfg(test)]\n{between}"));
+        assert_eq!(shipped(&tests), "fn shipped() {}\n");
+    }
+    let helper = with("#[cfg(test)]\nfn helper() {}\n");
+    assert_eq!(shipped(&helper), helper);
 }
 
 #[test]

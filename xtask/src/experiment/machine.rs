@@ -14,6 +14,12 @@ pub(crate) fn machine() -> Value {
     json!({ "cores": cores, "cpu": cpu() })
 }
 
+/// As a document says it: commit, cores, processor.
+pub(crate) fn sentence(workspace: &Workspace) -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    format!("commit {}; {cores} cores of {}", commit(workspace), cpu())
+}
+
 fn cpu() -> String {
     let linux = fs::read_to_string("/proc/cpuinfo").ok();
     linux

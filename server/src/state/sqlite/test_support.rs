@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use rusqlite::Connection;
 use shared::protocol::message::{
     AdapterSettings, AdapterTarget, BottomTraining, LabelPlace, TrainSettings,
 };
@@ -22,6 +23,33 @@ pub(crate) fn opened() -> (TempDir, SqliteState) {
     let state = SqliteState::open(&path_in(directory.path())).unwrap();
     assert_eq!(state.tenant(&TenantName::local()).unwrap(), LOCAL);
     (directory, state)
+}
+
+/// What takes all the room of a state.
+pub(crate) struct Ballast(Connection);
+
+impl Ballast {
+    /// Lets a state that lies in a directory grow no more: it has the room of the pages that it
+    /// has.
+    pub(crate) fn fill(directory: &TempDir, state: &SqliteState) -> Self {
+        let other = Connection::open(path_in(directory.path())).unwrap();
+        other
+            .execute_batch(
+                "CREATE TABLE ballast (bytes BLOB); INSERT INTO ballast VALUES (zeroblob(400000));",
+            )
+            .unwrap();
+        // Never below what is there; of this connection only.
+        let kept = state.connection();
+        kept.query_row("PRAGMA max_page_count = 1", [], |_| Ok(()))
+            .unwrap();
+        drop(kept);
+        Self(other)
+    }
+
+    /// Gives the room of its pages.
+    pub(crate) fn drop_overboard(self) {
+        self.0.execute_batch("DELETE FROM ballast").unwrap();
+    }
 }
 
 /// What an adapter of [`new_job`] fits.

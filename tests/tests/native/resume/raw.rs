@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use client_wasm::server::{AccessToken, Server};
+use client_wasm::transport::Transport;
+use client_wasm::transport::native::NativeTransport;
 use server::auth::{Scope, Scopes};
 use server::limits::Timeouts;
-use server::state::UnixMillis;
+use server::state::{TenantName, UnixMillis};
 use server::token_command::create;
 use shared::protocol::message::{
     Acknowledged, ClientMessage, LabelPlace, RefusalCode, ServerMessage,
@@ -198,6 +201,27 @@ async fn a_token_of_another_tenant_is_one_that_nobody_has() {
     client.resume(resume(session, 1)).await.unwrap();
     let answer = client.message().await.unwrap();
     assert_eq!(answer, ServerMessage::Resumed(Received { received: 1 }));
+}
+
+/// Breaks when the client's library asks a server again and again that will not let it in.
+#[tokio::test]
+async fn a_client_whose_token_was_revoked_meanwhile_is_told_so_at_once() {
+    let server = long().await;
+    let scopes = Scopes::of(&[Scope::Train]);
+    let store = server.state.blocking();
+    let token = create(store, TenantName::local(), scopes, None, UnixMillis::now()).unwrap();
+    let access = AccessToken::new(&token.reveal()).unwrap();
+    let address = Server::from(&format!("http://{}", server.addr)).with_token(Some(access));
+    let mut transport = NativeTransport::connect(&address).await.unwrap();
+    store.revoke_token(token.key(), UnixMillis::now()).unwrap();
+    for _ in 0..2 {
+        let refused = transport.reopen().await.unwrap_err();
+        assert_eq!(refused.name(), "TokenNeeded");
+    }
+    // Nothing is there that could be asked again.
+    let elsewhere = format!("http://{}/nowhere", server.addr);
+    let refused = NativeTransport::connect(&elsewhere).await.unwrap_err();
+    assert_eq!(refused.name(), "TurnedAway");
 }
 
 #[tokio::test]
