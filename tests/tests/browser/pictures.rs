@@ -109,7 +109,10 @@ async fn ensure_saved(page: &Page, hook: &str) -> anyhow::Result<()> {
     let svg = saved(page, &format!("{hook}-svg")).await?;
     ensure!(svg.name == format!("cutlayer-{hook}.svg"), "{}", svg.name);
     ensure!(svg.text.starts_with("<svg"), "{hook} as SVG: another root");
-    ensure!(svg.text.contains("<title"), "the file of {hook} has no name");
+    ensure!(
+        svg.text.contains("<title"),
+        "the file of {hook} has no name"
+    );
     ensure!(!svg.text.contains("class="), "{hook} needs a style sheet");
 
     let csv = saved(page, &format!("{hook}-csv")).await?;
