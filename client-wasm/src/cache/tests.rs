@@ -208,8 +208,8 @@ proptest! {
             .keeping(&content[..had])
             .with_faults(cuts.into_iter().map(Fault::Cut));
         world.piece_bytes = piece_bytes;
-        prop_assert_eq!(world.visit().unwrap(), content.clone());
-        prop_assert_eq!(world.kept(), content.clone());
+        prop_assert_eq!(&world.visit().unwrap(), &content);
+        prop_assert_eq!(&world.kept(), &content);
         prop_assert_eq!(world.bytes_sent.get(), (content.len() - had) as u64);
         prop_assert_eq!(world.asked()[0], had as u64);
         prop_assert!(world.asked().is_sorted());
@@ -227,8 +227,8 @@ proptest! {
         let mut kept = content[..length].to_vec();
         kept[place.index(length)] ^= flip;
         let world = World::new(&content).keeping(&kept);
-        prop_assert_eq!(world.visit().unwrap(), content.clone());
-        prop_assert_eq!(world.kept(), content.clone());
+        prop_assert_eq!(&world.visit().unwrap(), &content);
+        prop_assert_eq!(&world.kept(), &content);
         prop_assert_eq!(world.asked().last().copied(), Some(0));
     }
 
@@ -239,8 +239,8 @@ proptest! {
         kept in vec(any::<u8>(), 0..600),
     ) {
         let world = World::new(&content).keeping(&kept);
-        prop_assert_eq!(world.visit().unwrap(), content.clone());
-        prop_assert_eq!(world.kept(), content.clone());
+        prop_assert_eq!(&world.visit().unwrap(), &content);
+        prop_assert_eq!(&world.kept(), &content);
     }
 
     /// Breaks when a full disk ends a visit, or leaves something that is no prefix.

@@ -127,7 +127,7 @@ impl Members<'_> {
         if is_packed && kernel::supports(&x) {
             self.forward_packed(x)
         } else {
-            self.forward_sliced(x, usize::from(is_packed))
+            self.forward_sliced(&x, usize::from(is_packed))
         }
     }
 
@@ -152,9 +152,9 @@ impl Members<'_> {
     }
 
     /// By the library, along `dim`.
-    fn forward_sliced(&self, x: Tensor<3>, dim: usize) -> Tensor<3> {
+    fn forward_sliced(&self, x: &Tensor<3>, dim: usize) -> Tensor<3> {
         let mut first = 0;
-        let outputs = self.0.iter().zip(self.counts(&x)).map(|(member, count)| {
+        let outputs = self.0.iter().zip(self.counts(x)).map(|(member, count)| {
             let own = x.clone().narrow(dim, first, count);
             first += count;
             match &member.lora {
