@@ -102,7 +102,7 @@ impl WasmToolchain {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("CARGO_TARGET_DIR", &self.target)
             .arg("--config")
-            .arg(without_paths(&workspace.root, &self.target, &cargo_home()))
+            .arg(without_paths(&self.target, &cargo_home()))
             .args(["--profile", "wasm", "--target", WASM_TARGET]);
         command
     }
@@ -205,13 +205,12 @@ fn linker() -> Option<PathBuf> {
 
 /// Flags beside those of `.cargo/config.toml`, with which no path of this machine gets into the program: two
 /// checkouts give the same bytes. Cargo joins the two lists.
-fn without_paths(root: &Path, target: &Path, cargo_home: &Path) -> String {
-    // The last prefix that fits is the one that is taken, and the target directory is often in the checkout.
-    let prefixes = [
-        (cargo_home, "cargo"),
-        (root, "cutlayer"),
-        (target, "target"),
-    ];
+///
+/// Nothing is said of the checkout: cargo names the sources of the workspace relative to it. So checkouts that share a
+/// target directory share what was built.
+fn without_paths(target: &Path, cargo_home: &Path) -> String {
+    // The last prefix that fits is the one that is taken.
+    let prefixes = [(cargo_home, "cargo"), (target, "target")];
     // An empty prefix would fit everything.
     let known = prefixes
         .iter()
@@ -246,12 +245,12 @@ mod tests {
         assert!(Way::named("nix").is_err());
     }
 
-    /// Breaks when a path is kept, or the directory that lies in another is named after that one.
+    /// Breaks when a path is kept.
     #[test]
     fn paths_of_this_machine_are_replaced() {
-        let config = without_paths(Path::new("/w"), Path::new("/w/\"t"), Path::new("/h/.cargo"));
+        let config = without_paths(Path::new("/w/\"t"), Path::new("/h/.cargo"));
         let expected = "target.wasm32-unknown-unknown.rustflags=[\"--remap-path-prefix=/h/.cargo=cargo\",\
-            \"--remap-path-prefix=/w=cutlayer\",\"--remap-path-prefix=/w/\\\"t=target\"]";
+            \"--remap-path-prefix=/w/\\\"t=target\"]";
         assert_eq!(config, expected);
     }
 }

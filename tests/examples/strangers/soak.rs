@@ -23,8 +23,16 @@ use clients::{Counts, hostile, lost, polls, trains};
 /// Between two samples.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Everybody here is one tenant, which takes more steps than a tenant may by default.
-const ARGUMENTS: [&str; 4] = ["--log", "warn", "--tenant-steps-per-hour-max", "1000000000"];
+/// Everybody here is one tenant, which takes more steps than a tenant may by default. Clients are lost
+/// all the time, and none comes back: for as long as by default their sessions would have all places.
+const ARGUMENTS: [&str; 6] = [
+    "--log",
+    "warn",
+    "--tenant-steps-per-hour-max",
+    "1000000000",
+    "--resume-window",
+    "1",
+];
 
 /// Clients of each kind at the same time.
 const TRAINING: u32 = 3;
