@@ -145,7 +145,8 @@ fn document(head: &str, records: &[Value]) -> Result<String> {
         .map(|(what, count)| format!("{what} {count}"))
         .collect();
     text += &format!(
-        "\nIn {} s: {}. The last sample is taken ten seconds after the last client had gone. The daemon ended\n\
+        "\nIn {} s: {}. Failed are a client's rounds that ended otherwise than they should, those among \
+         them that found no place for a session. The last sample is taken ten seconds after the last client had gone. The daemon ended\n\
          with code {} on SIGTERM; its log has {} warnings and {} errors.\n",
         last["seconds"],
         done.join(", "),
