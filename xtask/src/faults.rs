@@ -44,9 +44,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         command.args(["--skip", FULL_DISK]);
         left_out.push(format!("disk full: {error}"));
     }
+    let measured_on = machine::sentence(workspace);
     let measured = Measured::run(&mut command)?;
     left_out.extend(failed(&measured.output));
-    let document = document(&machine::sentence(workspace), &measured.records, &left_out)?;
+    let document = document(&measured_on, &measured.records, &left_out)?;
     let path = measured::write(workspace, "faults.md", &document)?;
     step.done(format_args!("{} written", path.display()));
     let is_clean = |record: &Value| record["is_clean"] == true;

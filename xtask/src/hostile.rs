@@ -23,13 +23,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut command = Command::new(program);
     command.current_dir(&workspace.root).arg("hostile");
     shell::forget_package(&mut command);
+    let measured_on = machine::sentence(workspace);
     let measured = Measured::run(&mut command)?;
     ensure!(
         measured.success,
         "The daemon did not survive, or was not built: see what it says above."
     );
     let records = measured.records;
-    let document = document(&machine::sentence(workspace), &records)?;
+    let document = document(&measured_on, &records)?;
     let path = measured::write(workspace, "hostile.md", &document)?;
     step.done(format_args!("{} written", path.display()));
     let served = records.iter().all(|record| record["bystander"].is_null());

@@ -50,6 +50,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         .current_dir(&workspace.root)
         .args(["soak", &format!("{seconds:.0}")]);
     shell::forget_package(&mut command);
+    let measured_on = machine::sentence(workspace);
     let Measured {
         lines,
         records,
@@ -60,11 +61,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         success,
         "The daemon did not survive, or was not built: see what it says above."
     );
-    let head = format!(
-        "`cargo xtask soak --hours {}`; {}",
-        args.hours,
-        machine::sentence(workspace)
-    );
+    let head = format!("`cargo xtask soak --hours {}`; {measured_on}", args.hours);
     let document = document(&head, &records)?;
     let drawn: Vec<Panel> = SERIES
         .map(|(key, name, unit)| Panel {

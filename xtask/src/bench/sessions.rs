@@ -32,6 +32,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut records = Vec::new();
     for (batch, steps) in WORKLOADS {
         let step = Step::start(format!("16 sessions, batch {batch} each"));
+        let measured_at = commit(workspace);
         let mut command = Command::new(workspace.program("bench"));
         command.arg("sessions").arg("--model").arg(&model);
         command.args(["--batch", &batch.to_string(), "--steps", &steps.to_string()]);
@@ -45,7 +46,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode> {
         let record = lines.find_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut record = record.context("the benchmark printed no record: see above.")?;
         record["machine"] = machine();
-        record["commit"] = json!(commit(workspace));
+        record["commit"] = json!(measured_at);
         records.push(record);
         step.done("measured");
     }

@@ -14,7 +14,8 @@ pub(crate) fn machine() -> Value {
     json!({ "cores": cores, "cpu": cpu() })
 }
 
-/// As a document says it: commit, cores, processor.
+/// As a document says it: commit, cores, processor. To be asked for before what is measured runs: the checkout may have
+/// another commit when it ends.
 pub(crate) fn sentence(workspace: &Workspace) -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     format!("commit {}; {cores} cores of {}", commit(workspace), cpu())

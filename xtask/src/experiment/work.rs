@@ -77,6 +77,7 @@ impl Work {
         folders: &Folders,
     ) -> Result<Record> {
         let started = Instant::now();
+        let commit = machine::commit(workspace);
         let server = programs.serve(self.row.option("cut").unwrap_or("0"), self.seed)?;
         let numbers = self
             .measure
@@ -91,7 +92,7 @@ impl Work {
             settings: self.row.settings(),
             measured: under(numbers),
             seconds: under(Value::from(seconds)),
-            commit: machine::commit(workspace),
+            commit,
             machine: machine::machine(),
         })
     }
