@@ -18,6 +18,7 @@ pub use description::{Answer, Description};
 use description::{FileDescription, describe};
 pub use files::Artifact;
 use files::sha256;
+pub(crate) use files::sum;
 use shared::model::weights::{Precision, bottom_artifact};
 use shared::model::{ModelConfig, ModelError};
 use shared::protocol::limits::{Limits, MODEL_ID_BYTES_MAX};

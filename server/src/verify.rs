@@ -17,6 +17,7 @@ use clap::{ArgGroup, Parser};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::catalogue::sum;
 use crate::hex::hex;
 use crate::origin::Origin;
 use served::Served;
@@ -95,12 +96,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(mut content: impl Read) -> io::Result<Self> {
-        let mut hasher = Sha256::new();
-        let bytes = io::copy(&mut content, &mut hasher)?;
+    fn of(content: impl Read) -> io::Result<Self> {
+        let (bytes, sha256) = sum(content)?;
         Ok(Self {
             bytes,
-            sha256: hex(&hasher.finalize()),
+            sha256: hex(&sha256),
         })
     }
 }
@@ -132,7 +132,7 @@ trait Place {
     fn entry(&self, name: &str) -> Result<Option<Entry>, VerifyError>;
 
     /// Names of all files, as far as the place can be asked for them.
-    fn names(&self) -> Result<BTreeSet<String>, VerifyError>;
+    fn names(&self) -> &BTreeSet<String>;
 }
 
 impl VerifyArgs {
@@ -144,7 +144,7 @@ impl VerifyArgs {
     /// When the place or the release cannot be read.
     pub fn run(&self, out: &mut impl Write) -> Result<bool, VerifyError> {
         match (&self.page, &self.url) {
-            (Some(page), _) => self.compare(&Directory(page), out),
+            (Some(page), _) => self.compare(&Directory::list(page)?, out),
             (None, Some(origin)) => self.compare(&Served::at(origin), out),
             // clap asks for one of the two.
             (None, None) => Ok(false),
@@ -195,9 +195,9 @@ fn differences(
         };
         found.insert(name.clone(), difference);
     }
-    for name in place.names()? {
-        if name != RELEASE && !release.files.contains_key(&name) {
-            found.insert(name, Difference::Extra);
+    for name in place.names() {
+        if name != RELEASE && !release.files.contains_key(name) {
+            found.insert(name.clone(), Difference::Extra);
         }
     }
     Ok(found)
@@ -218,26 +218,15 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> VerifyError {
 }
 
 /// A page as files.
-struct Directory<'a>(&'a Path);
+struct Directory<'a> {
+    path: &'a Path,
+    names: BTreeSet<String>,
+}
 
-impl Place for Directory<'_> {
-    fn read(&self, name: &str) -> Result<Vec<u8>, VerifyError> {
-        read_at_most(&self.0.join(name))
-    }
-
-    fn entry(&self, name: &str) -> Result<Option<Entry>, VerifyError> {
-        // Names of a release that lead out of the directory are those of no file in it.
-        if !self.names()?.contains(name) {
-            return Ok(None);
-        }
-        let path = self.0.join(name);
-        let file = fs::File::open(&path).map_err(failed(&path))?;
-        Ok(Some(Entry::of(file).map_err(failed(&path))?))
-    }
-
-    fn names(&self) -> Result<BTreeSet<String>, VerifyError> {
+impl<'a> Directory<'a> {
+    fn list(path: &'a Path) -> Result<Self, VerifyError> {
         let mut names = BTreeSet::new();
-        let mut open = vec![(self.0.to_owned(), String::new())];
+        let mut open = vec![(path.to_owned(), String::new())];
         while let Some((directory, prefix)) = open.pop() {
             for entry in fs::read_dir(&directory).map_err(failed(&directory))? {
                 let entry = entry.map_err(failed(&directory))?;
@@ -250,7 +239,27 @@ impl Place for Directory<'_> {
                 }
             }
         }
-        Ok(names)
+        Ok(Self { path, names })
+    }
+}
+
+impl Place for Directory<'_> {
+    fn read(&self, name: &str) -> Result<Vec<u8>, VerifyError> {
+        read_at_most(&self.path.join(name))
+    }
+
+    fn entry(&self, name: &str) -> Result<Option<Entry>, VerifyError> {
+        // Names of a release that lead out of the directory are those of no file in it.
+        if !self.names.contains(name) {
+            return Ok(None);
+        }
+        let path = self.path.join(name);
+        let file = fs::File::open(&path).map_err(failed(&path))?;
+        Ok(Some(Entry::of(file).map_err(failed(&path))?))
+    }
+
+    fn names(&self) -> &BTreeSet<String> {
+        &self.names
     }
 }
 

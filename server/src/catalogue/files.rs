@@ -29,9 +29,7 @@ impl Artifact {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut hasher = Sha256::new();
-        let bytes = io::copy(&mut io::BufReader::new(file), &mut hasher)?;
-        let sha256 = hasher.finalize().into();
+        let (bytes, sha256) = sum(file)?;
         Ok(Some(Self {
             path,
             sha256,
@@ -170,6 +168,13 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> CatalogueError + use<> {
 
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// Length and sha256 of what is read in pieces, and never held whole.
+pub(crate) fn sum(mut content: impl io::Read) -> io::Result<(u64, [u8; 32])> {
+    let mut hasher = Sha256::new();
+    let bytes = io::copy(&mut content, &mut hasher)?;
+    Ok((bytes, hasher.finalize().into()))
 }
 
 #[cfg(test)]

@@ -89,8 +89,8 @@ impl Place for Served {
     }
 
     /// A server is asked for files, not for lists of them: more than the release has may be there.
-    fn names(&self) -> Result<BTreeSet<String>, VerifyError> {
-        Ok(BTreeSet::new())
+    fn names(&self) -> &BTreeSet<String> {
+        const { &BTreeSet::new() }
     }
 }
 
