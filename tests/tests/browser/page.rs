@@ -168,6 +168,13 @@ impl Page {
         self.until(shown, COMPUTED).await
     }
 
+    /// Measures what an attacker could read back, and waits for the first answer.
+    pub async fn read_back(&self) -> anyhow::Result<()> {
+        self.click("reading-button").await?;
+        let measured = "document.querySelector('[data-testid=reading-nn]') !== null";
+        self.until(measured, COMPUTED).await
+    }
+
     /// Draws the page as it is now.
     pub async fn picture(&self, name: &str) -> anyhow::Result<()> {
         let picture = self.session().screenshot().await?;

@@ -45,9 +45,7 @@ async fn pictures_have_names_and_files_and_the_report_no_text_needs_chromium() -
     let file = PrivateFile::write()?;
     page.choose(&file.path()).await?;
     page.protected().await?;
-    page.click("reading-button").await?;
-    let measured = "document.querySelector('[data-testid=reading-nn]') !== null";
-    page.until(measured, COMPUTED).await?;
+    page.read_back().await?;
     page.option("epochs", 2).await?;
     page.option("batch_size", 8).await?;
     page.click("train-button").await?;

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use tests::browser::{Gpu, Traffic};
 
-use crate::page::{COMPUTED, Page, SOON};
+use crate::page::{Page, SOON};
 use crate::rows::PrivateFile;
 
 /// The right arrow among the keys of WebDriver.
@@ -16,9 +16,7 @@ async fn the_page_measures_what_can_be_read_back_needs_chromium() -> anyhow::Res
     let file = PrivateFile::write()?;
     page.choose(&file.path()).await?;
     page.protected().await?;
-    page.click("reading-button").await?;
-    let measured = "document.querySelector('[data-testid=reading-nn]') !== null";
-    page.until(measured, COMPUTED).await?;
+    page.read_back().await?;
     // About half of the words leave as they are: whoever reads nothing or everything is broken.
     let read = page.percent("reading-nn").await?;
     ensure!(0.0 < read && read < 100.0, "{read} % are read back");

@@ -140,7 +140,7 @@ async function complete({ file, downloads, wait, have, take, keep }) {
     const continues = from === 0 ? status === OK : status === PARTIAL && begins(answer, from);
     if (answer !== null && !continues) {
       answer.cancel();
-      if (from > 0) return { fits: false, answers: answers + 1 };
+      if (from > 0) return { fits: false, answers };
       throw failed(`the server answers with status ${status}`);
     }
     if (answer !== null && !answer.etag.includes(file.sha256)) {
